@@ -1,0 +1,56 @@
+"""Demonstrations: labelled examples that a prompt shows before the one it asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoprompt.seeding import generator
+from autoprompt.tasks.examples import Example
+from autoprompt.templates import DEMONSTRATIONS, Template, substitute
+from autoprompt.verbalizers import Verbalizer
+
+
+def draw(
+    examples: Sequence[Example], labels: Sequence[str], per_label: int, seed: int, number: int
+) -> tuple[Example, ...]:
+    """The `number`-th draw of `per_label` demonstrations of each label, in mixed order.
+
+    Args:
+        examples: the train split; a label with fewer examples gives what it has.
+        labels: the task's labels.
+        per_label: how many of each.
+        seed: the run's seed.
+        number: which draw.
+    """
+    chance = generator(seed, "demonstrations", number)
+    drawn: list[Example] = []
+    for label in labels:
+        pool = [example for example in examples if example.label == label]
+        picks = chance.permutation(len(pool))[:per_label]
+        drawn += [pool[i] for i in picks]
+    return tuple(drawn[i] for i in chance.permutation(len(drawn)))
+
+
+def render(
+    template: Template,
+    examples: Sequence[Example],
+    verbalizer: Verbalizer,
+    triggers: Sequence[str] = (),
+) -> str:
+    """The demonstrations as text: the template itself, its mask filled with a label's first word.
+
+    Each one is followed by a space, so that the slot's neighbour needs none of its own.
+    """
+    words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
+    bare = Template.parse(substitute(template.text, {DEMONSTRATIONS: ""}))
+    return "".join(
+        bare.render(example.fields, words[str(example.label)][0], triggers).strip() + " "
+        for example in examples
+    )
+
+
+def with_demonstrations(template: Template) -> Template:
+    """The template with a place for demonstrations, in front where it names none."""
+    if template.has_demonstrations:
+        return template
+    return Template.parse(f"{{{DEMONSTRATIONS}}}{template.text}")

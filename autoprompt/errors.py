@@ -1,0 +1,96 @@
+"""Every error that autoprompt raises on purpose.
+
+A message states the rule, the value that broke it, and the way out. The tree::
+
+    AutopromptError                     anything below; catch this one
+    |-- InputError (ValueError)         wrong usage or input; the CLI exits with 2
+    |   |-- TaskError                   a data file, a column, a label, a split
+    |   |-- TemplateError               a template's text or slots
+    |   |-- VerbalizerError             label words that are missing, empty or collide
+    |   |-- SpaceError                  a search-space file
+    |   |-- PromptError                 a prompt file
+    |   |-- ModelError                  a model that is absent, headless or unsuitable
+    |   |-- RunDirectoryError           a run directory that is in use, foreign or unwritable
+    |   `-- UnknownNameError            a name that is not in a list; the message holds the list
+    `-- SearchError (RuntimeError)      a run that failed on the way; the CLI exits with 1
+        `-- ScoringError                the model gave scores that are not finite
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutopromptError(Exception):
+    """Base of all errors of this package. `exit_code` is what the CLI exits with."""
+
+    exit_code = 1
+
+
+class InputError(AutopromptError, ValueError):
+    """Wrong usage or input: the user can mend it."""
+
+    exit_code = 2
+
+
+class TaskError(InputError):
+    """A data file, a column, a label or a split is not usable."""
+
+
+class TemplateError(InputError):
+    """A template's text or slots break a rule."""
+
+
+class VerbalizerError(InputError):
+    """Label words are missing, empty, unknown to the model, or collide."""
+
+
+class SpaceError(InputError):
+    """A search-space file breaks a rule; the message holds file and line."""
+
+
+class PromptError(InputError):
+    """A prompt file is damaged, or does not belong to the model or data at hand."""
+
+
+class ModelError(InputError):
+    """A model is absent, has no language-model head, or does not suit the request."""
+
+
+class RunDirectoryError(InputError):
+    """A run directory is in use, belongs to another search, or cannot be written."""
+
+
+class UnknownNameError(InputError, LookupError):
+    """A name is not among the valid ones."""
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+        super().__init__(
+            f"unknown {kind} {name!r}; {nearest_of(name, valid)}valid: {listing(valid)}"
+        )
+
+
+class SearchError(AutopromptError, RuntimeError):
+    """A run failed on the way; what was finished is kept."""
+
+
+class ScoringError(SearchError):
+    """The model returned scores that are not finite."""
+
+
+def nearest_of(name: str, valid: Iterable[str]) -> str:
+    """A hint for a misspelt name.
+
+    >>> nearest_of("sentimant", ["sentiment", "topic"])
+    "did you mean 'sentiment'? "
+    """
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def listing(names: Iterable[str], most: int = 40) -> str:
+    """Names joined by commas, in the order given, cut after `most`."""
+    shown = [str(name) for name in names]
+    rest = f", and {len(shown) - most} more" if len(shown) > most else ""
+    return (", ".join(shown[:most]) or "(none)") + rest

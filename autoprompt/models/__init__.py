@@ -1,0 +1,1 @@
+"""Language models: the only floor that touches tokenizers, torch modules and devices."""

@@ -1,0 +1,330 @@
+r"""From a frame and an example to token ids: the one canonical encoding.
+
+The rendered text is cut at its masks and trigger slots, as a tokenizer cuts text at its special
+tokens, and each section is tokenized whole, so that words that touch across a slot's edge merge as
+they would in plain text. Special tokens inside a user's text are text
+(`split_special_tokens=True`). For plain text the ids equal the tokenization of the whole string;
+`PromptEncoder.exact` says whether a tokenizer keeps that promise.
+
+Truncation shortens only the example's texts, the longest first, and encodes again, so that the
+result is what plain tokenization gives for the shortened text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from autoprompt.errors import ModelError, TemplateError, VerbalizerError
+from autoprompt.files import digest
+from autoprompt.prompts import Frame, TokenRecord
+from autoprompt.tasks.examples import Example
+from autoprompt.templates import Demonstrations, Field, Literal, Mask, Template, Trigger
+
+PROBE = "text"
+Run = tuple[str, str | None]  # characters, and the field that they come from
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One sequence.
+
+    Attributes:
+        ids: token ids with the special tokens.
+        mask_positions: where the masks are, ascending.
+        lost: tokens of the example's text that truncation took.
+    """
+
+    ids: tuple[int, ...]
+    mask_positions: tuple[int, ...]
+    lost: int = 0
+
+
+class PromptEncoder:
+    """Encodes frames for one tokenizer.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer with a mask token.
+        max_length: the most tokens in a sequence, special tokens included.
+
+    Raises:
+        ModelError: the tokenizer is not a fast one, or has no mask token.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                "the tokenizer has no fast version, which exact encoding needs; convert it with "
+                "transformers and save it as tokenizer.json"
+            )
+        if tokenizer.mask_token_id is None:
+            raise ModelError(
+                "the tokenizer has no mask token, so this is not a masked language model; "
+                "choose a BERT-like model"
+            )
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
+        self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
+        self._head, self._tail = self._special_tokens()
+
+    # -- frames and examples ------------------------------------------------------------------
+
+    def encode(self, frame: Frame, examples: Sequence[Example], masks: int = 1) -> list[Encoding]:
+        """Encode examples in a frame.
+
+        Args:
+            frame: template, trigger ids and demonstrations.
+            examples: their fields fill the template.
+            masks: how many mask tokens stand for `{mask}`.
+
+        Raises:
+            TemplateError: the template alone does not fit into the model.
+        """
+        texts = [dict(example.fields) for example in examples]
+        encoded = self._encode_texts(frame, texts, masks)
+        return [
+            encoding
+            if len(encoding.ids) <= self.max_length
+            else self._truncated(frame, fields, masks, encoding)
+            for encoding, fields in zip(encoded, texts, strict=True)
+        ]
+
+    def word_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
+        """The ids of a label word at the frame's mask.
+
+        The text before the mask decides whether the word starts with a space: after white space
+        or a field's text it does, at the very beginning or after a bracket it does not.
+
+        Raises:
+            VerbalizerError: the word is empty or unknown to the tokenizer, or melts into the
+                text before it.
+        """
+        before = _context_of(frame)
+        whole = self._ids(before + word)
+        # A space before the mask belongs to the word; other white space belongs to the text.
+        contexts = [before.removesuffix(" "), before, before.rstrip()]
+        prefixes = [self._ids(context) for context in contexts]
+        fitting = [len(ids) for ids in prefixes if whole[: len(ids)] == ids]
+        if not fitting or not whole[fitting[0] :]:
+            raise VerbalizerError(
+                f"the word {word!r} melts into the text before the mask of "
+                f"{frame.template.text!r}; put a space before {{mask}}"
+            )
+        ids = whole[fitting[0] :]
+        if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
+            raise VerbalizerError(
+                f"the word {word!r} holds characters that the tokenizer does not know; "
+                f"choose another word"
+            )
+        return tuple(ids)
+
+    def record(self, frame: Frame, words: Sequence[str]) -> TokenRecord:
+        """The ids that a prompt is stored with."""
+        probe = self._probe(frame)
+        return TokenRecord(
+            probe.ids,
+            {word: self.word_ids(frame, word) for word in words},
+            self.max_length,
+            not self._plain_text_gives(frame, probe),
+        )
+
+    # -- the tokenizer ------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what the tokenizer does: its whole pipeline, vocabulary included."""
+        return digest([self.tokenizer.backend_tokenizer.to_str(), self.tokenizer.mask_token])
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether ids equal plain tokenization of the rendered text, tried on awkward templates."""
+        for text in (
+            "{text} It was {mask}.",
+            "{mask} news: {text}",
+            "({mask}) {text}",
+            "{text}{mask}",
+        ):
+            frame = Frame(Template.parse(text))
+            for sample in ("A fine film!", "  spaced  text, don't ", "naïve café"):
+                encoding = self._encode_texts(frame, [{"text": sample}], 1)[0]
+                if not self._plain_text_gives(frame, encoding, {"text": sample}):
+                    return False
+        return True
+
+    def _probe(self, frame: Frame) -> Encoding:
+        fields = {name: PROBE for name in frame.template.fields}
+        return self._encode_texts(frame, [fields], 1)[0]
+
+    def _plain_text_gives(
+        self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
+    ) -> bool:
+        fields = fields or {name: PROBE for name in frame.template.fields}
+        strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
+        text = frame.template.render(
+            fields, self.tokenizer.mask_token, strings, frame.demonstrations
+        )
+        return tuple(self.tokenizer(text, verbose=False)["input_ids"]) == encoding.ids
+
+    def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        bare = self._ids(PROBE)
+        whole = self.tokenizer(PROBE)["input_ids"]
+        for start in range(len(whole) - len(bare) + 1):
+            if whole[start : start + len(bare)] == bare:
+                return tuple(whole[:start]), tuple(whole[start + len(bare) :])
+        raise ModelError(
+            "the tokenizer changes text when it adds special tokens; it cannot be used"
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._batch([text])[0]) if text else []
+
+    def _batch(self, texts: list[str]) -> list[list[int]]:
+        found = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return list(found["input_ids"])
+
+    def _encode_texts(
+        self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
+    ) -> list[Encoding]:
+        columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
+        mask_part = -1
+        for part in self._parts(frame, masks):
+            if isinstance(part, _Fixed):
+                mask_part = len(columns) if part.is_mask else mask_part
+                columns.append([part.ids] * len(texts))
+            else:
+                columns.append(self._section_ids(part, texts))
+        encodings = []
+        for parts in zip(*columns, strict=True):
+            ids = list(self._head)
+            start = 0
+            for index, part_ids in enumerate(parts):
+                start = len(ids) if index == mask_part else start
+                ids.extend(part_ids)
+            ids.extend(self._tail)
+            encodings.append(Encoding(tuple(ids), tuple(range(start, start + masks))))
+        return encodings
+
+    def _section_ids(
+        self, section: _Section, texts: Sequence[Mapping[str, str]]
+    ) -> list[Sequence[int]]:
+        if not section.has_fields:
+            return [self._ids(section.text({}))] * len(texts)
+        return list(self._batch([section.text(fields) for fields in texts]))
+
+    def _parts(self, frame: Frame, masks: int) -> list[_Fixed | _Section]:
+        """The template as sections of text between fixed ids (masks and triggers)."""
+        triggers = iter(frame.triggers)
+        parts: list[_Fixed | _Section] = []
+        pieces: list[Literal | Field] = []
+        strip_next = False
+        lstrip, rstrip = self._mask_strips
+        for piece in frame.template.pieces:
+            if isinstance(piece, Literal | Field):
+                pieces.append(piece)
+            elif isinstance(piece, Demonstrations):
+                pieces.append(Literal(frame.demonstrations))
+            else:
+                is_mask = isinstance(piece, Mask)
+                parts.append(_Section(tuple(pieces), strip_next, is_mask and lstrip))
+                if isinstance(piece, Trigger):
+                    parts.append(_Fixed(next(triggers), False))
+                else:
+                    parts.append(_Fixed((self.tokenizer.mask_token_id,) * masks, True))
+                pieces, strip_next = [], is_mask and rstrip
+        parts.append(_Section(tuple(pieces), strip_next, False))
+        return parts
+
+    # -- truncation ---------------------------------------------------------------------------
+
+    def _truncated(
+        self, frame: Frame, fields: dict[str, str], masks: int, encoding: Encoding
+    ) -> Encoding:
+        original = len(encoding.ids)
+        kept = {name: fields[name] for name in frame.template.fields}
+        while len(encoding.ids) > self.max_length:
+            offsets = {name: self._token_ends(text) for name, text in kept.items()}
+            longest = max(kept, key=lambda name: len(offsets[name]))
+            ends = offsets[longest]
+            if not ends:
+                raise TemplateError(
+                    f"template {frame.template.text!r} alone has {len(encoding.ids)} tokens, the "
+                    f"model takes {self.max_length}; shorten it or show fewer demonstrations"
+                )
+            others = [len(offsets[name]) for name in kept if name != longest]
+            repeats = sum(piece == Field(longest) for piece in frame.template.pieces)
+            surplus = -(-(len(encoding.ids) - self.max_length) // repeats)
+            # Down to the second longest first, then in turns.
+            left = len(ends) - min(surplus, max(len(ends) - max(others, default=0), 1))
+            while left and ends[left - 1] >= len(kept[longest]):
+                left -= 1  # one character may be several tokens; it goes as a whole
+            kept[longest] = kept[longest][: ends[left - 1]] if left else ""
+            encoding = self._encode_texts(frame, [kept], masks)[0]
+        return Encoding(encoding.ids, encoding.mask_positions, original - len(encoding.ids))
+
+    def _token_ends(self, text: str) -> list[int]:
+        """For each token of a text the position of its last character plus one."""
+        found = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        return [end for _, end in found["offset_mapping"]]
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    ids: tuple[int, ...]
+    is_mask: bool
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Text between fixed ids; the mask's own stripping of spaces is applied to its edges."""
+
+    pieces: tuple[Literal | Field, ...]
+    strip_left: bool
+    strip_right: bool
+
+    @property
+    def has_fields(self) -> bool:
+        return any(isinstance(piece, Field) for piece in self.pieces)
+
+    def text(self, fields: Mapping[str, str]) -> str:
+        whole = "".join(
+            piece.text if isinstance(piece, Literal) else fields[piece.name]
+            for piece in self.pieces
+        )
+        whole = whole.lstrip() if self.strip_left else whole
+        return whole.rstrip() if self.strip_right else whole
+
+
+def _context_of(frame: Frame) -> str:
+    """The text before the mask, as far as it bears on the word's first token.
+
+    A field's text ends in some word; the probe stands for it.
+    """
+    before: list[str] = []
+    for piece in frame.template.pieces:
+        if isinstance(piece, Mask):
+            break
+        if isinstance(piece, Literal):
+            before.append(piece.text)
+        elif isinstance(piece, Demonstrations):
+            before.append(frame.demonstrations)
+        else:
+            before.append(PROBE)
+    text = "".join(before)
+    trailing = text[len(text.rstrip()) :]
+    words = text.split()
+    return (words[-1] if words else "") + trailing

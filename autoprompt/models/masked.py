@@ -1,0 +1,144 @@
+"""Masked language models: any `AutoModelForMaskedLM`, with the head on mask positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autoprompt.errors import ModelError, ScoringError
+from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.prompts import ModelIdentity
+
+PARITY = 1e-4
+
+
+class MaskedLanguageModel:
+    """A Hugging Face masked language model behind the `LanguageModel` protocol.
+
+    The head maps every hidden state to the vocabulary, which costs more than a small encoder
+    itself. A forward hook on the base model narrows the hidden states to the mask positions before
+    the head sees them. At load the narrowed logits are compared with plain ones; where a model's
+    head does not follow that shape, the plain way is taken.
+
+    Args:
+        module: the model, in evaluation mode.
+        encoder: its encoder.
+        identity: its name and digests.
+    """
+
+    def __init__(self, module: Any, encoder: PromptEncoder, identity: ModelIdentity) -> None:
+        self.module = module
+        self.encoder = encoder
+        self.identity = identity
+        self.device = str(module.device)
+        self._pad = encoder.tokenizer.pad_token_id or 0
+        self.narrow = True
+        self.narrow = self._narrow_agrees()
+
+    def log_probabilities(
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """See `LanguageModel.log_probabilities`. A batch that does not fit into memory is halved."""
+        try:
+            logits = self._mask_logits(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            middle = len(batch) // 2
+            halves = (batch[:middle], batch[middle:])
+            return np.concatenate([self.log_probabilities(half, token_ids) for half in halves])
+        with torch.inference_mode():
+            normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+            wanted = torch.as_tensor(token_ids, device=logits.device)
+            found = (logits.index_select(-1, wanted) - normaliser).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise ScoringError(
+                f"model {self.identity.name!r} gave scores that are not finite (NaN or infinite); "
+                f"its weights are damaged, or its precision is too low"
+            )
+        result: NDArray[np.float32] = found.astype(np.float32, copy=False)
+        return result
+
+    def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
+        """Logits at the masks: shape `(batch, masks, vocab_size)`, float32."""
+        longest = max(len(encoding.ids) for encoding in batch)
+        ids = torch.full((len(batch), longest), self._pad, dtype=torch.long)
+        attention = torch.zeros((len(batch), longest), dtype=torch.long)
+        for row, encoding in enumerate(batch):
+            ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
+            attention[row, : len(encoding.ids)] = 1
+        positions = torch.tensor([encoding.mask_positions for encoding in batch])
+        device = self.module.device
+        ids, attention, positions = ids.to(device), attention.to(device), positions.to(device)
+        with torch.inference_mode():
+            if self.narrow:
+                with self._narrowed(positions):
+                    logits = self.module(input_ids=ids, attention_mask=attention).logits
+            else:
+                whole = self.module(input_ids=ids, attention_mask=attention).logits
+                logits = _at(whole, positions)
+            return logits.float()
+
+    @contextmanager
+    def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
+        def narrow(module: Any, arguments: Any, output: Any) -> Any:
+            output["last_hidden_state"] = _at(output["last_hidden_state"], positions)
+            return output
+
+        handle = self.module.base_model.register_forward_hook(narrow)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _narrow_agrees(self) -> bool:
+        """Whether narrowed logits equal plain ones on two sequences of different length."""
+        tokenizer = self.encoder.tokenizer
+        body = tokenizer("It was", add_special_tokens=False)["input_ids"]
+        mask = tokenizer.mask_token_id
+        probe = [
+            Encoding((*body, mask), (len(body),)),
+            Encoding((mask, *body, *body, *body), (0,)),
+        ]
+        try:
+            narrow = self._mask_logits(probe)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            return False
+        self.narrow = False
+        plain = self._mask_logits(probe)
+        scale = max(1.0, float(plain.abs().max()))
+        return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= PARITY * scale)
+
+
+def usable_length(module: Any, tokenizer: Any) -> int:
+    """The most tokens that a model takes, special tokens included.
+
+    RoBERTa-like position tables begin after the padding index, so that part of them is not usable.
+
+    Raises:
+        ModelError: neither the model nor its tokenizer tells.
+    """
+    limits = []
+    for name, part in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding):
+            start = 0 if part.padding_idx is None else part.padding_idx + 1
+            limits.append(part.num_embeddings - start)
+    configured = getattr(module.config, "max_position_embeddings", None)
+    if not limits and configured:
+        limits.append(int(configured))
+    if tokenizer.model_max_length < 1_000_000:  # a huge number stands for "not told"
+        limits.append(int(tokenizer.model_max_length))
+    if not limits:
+        raise ModelError("the model does not tell how long its input may be; set model_max_length")
+    return min(limits)
+
+
+def _at(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Rows of `(batch, length, width)` at `(batch, masks)` positions."""
+    rows = torch.arange(states.shape[0], device=states.device)[:, None]
+    return states[rows, positions]

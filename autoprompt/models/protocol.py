@@ -1,0 +1,45 @@
+"""What a language model must do to be prompted: one small seam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.prompts import ModelIdentity
+
+
+class LanguageModel(Protocol):
+    """A model that scores tokens at the mask.
+
+    Attributes:
+        identity: name, revision and digests.
+        encoder: turns frames and examples into ids for this model.
+        device: where it runs, for people.
+    """
+
+    identity: ModelIdentity
+    encoder: PromptEncoder
+    device: str
+
+    def log_probabilities(
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Log-probabilities of some tokens at the masks of one batch.
+
+        Args:
+            batch: encodings with equally many masks, run as one forward pass.
+            token_ids: shape `(tokens,)`, the vocabulary entries asked for.
+
+        Returns:
+            Shape `(batch, masks, tokens)`, natural logarithms, normalised over the whole
+            vocabulary, float32. They do not depend on what else is in the batch, up to
+            1e-5 x max(1, largest |logit|).
+
+        Raises:
+            ScoringError: the model gave a score that is not finite.
+        """
+        ...

@@ -1,0 +1,121 @@
+"""Using a prompt: predictions and scores outside a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoprompt.errors import InputError, PromptError, listing
+from autoprompt.models.loading import load_model
+from autoprompt.models.protocol import LanguageModel
+from autoprompt.objective import Scored, evaluate, predict
+from autoprompt.prompts import Prompt
+from autoprompt.scoring.label_scores import Floats
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.tasks.examples import Example
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label with its probabilities over labels."""
+
+    label: str
+    probabilities: Mapping[str, float]
+
+
+class Predictor:
+    """A prompt on its model.
+
+    Args:
+        prompt: a `Prompt`, or the path of a prompt file.
+        model: a loaded model; by default the one that the prompt names.
+
+    Raises:
+        PromptError: the model is not the one that the prompt was scored with, or its tokenizer
+            gives other ids than those in the file.
+
+    Example::
+
+        Predictor("runs/sst2/best.json").predict(["a gripping, funny film"])
+    """
+
+    def __init__(self, prompt: Prompt | str | Path, model: LanguageModel | None = None) -> None:
+        self.prompt = prompt if isinstance(prompt, Prompt) else Prompt.load(prompt)
+        if model is None:
+            if self.prompt.model is None:
+                raise PromptError("the prompt names no model; load one and pass it as `model`")
+            model = load_model(self.prompt.model.name, revision=self.prompt.model.revision)
+        self.model = model
+        check_prompt_fits(self.prompt, model)
+        self.scorer = WordScorer(model, self.prompt.verbalizer.all_words)
+
+    def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
+        """Predict labels.
+
+        Args:
+            texts: strings, where the template has one field, or mappings of field to text.
+
+        Raises:
+            InputError: a field is missing.
+        """
+        examples = [self._example(text) for text in texts]
+        labels = self.prompt.verbalizer.labels
+        return [
+            Prediction(
+                labels[int(row.argmax())],
+                {label: float(p) for label, p in zip(labels, np.exp(row), strict=True)},
+            )
+            for row in self._log_probabilities(examples)
+        ]
+
+    def score(self, examples: Sequence[Example]) -> Scored:
+        """Scores on labelled examples."""
+        return evaluate(self.prompt, self.scorer, examples)
+
+    def _log_probabilities(self, examples: Sequence[Example]) -> Floats:
+        if not examples:
+            return np.zeros((0, len(self.prompt.verbalizer.labels)))
+        return predict(self.prompt, self.scorer, examples)
+
+    def _example(self, text: str | Mapping[str, str]) -> Example:
+        fields = self.prompt.template.fields
+        if isinstance(text, str):
+            if len(fields) != 1:
+                raise InputError(
+                    f"the prompt has the fields {listing(fields)}; give each text as a mapping"
+                )
+            return Example({fields[0]: text})
+        if missing := [name for name in fields if name not in text]:
+            raise InputError(f"a text lacks the fields {listing(missing)}")
+        return Example({name: text[name] for name in fields})
+
+
+def check_prompt_fits(prompt: Prompt, model: LanguageModel) -> None:
+    """Refuse a model that would not give the scores in the prompt file.
+
+    Raises:
+        PromptError: the tokenizer or the weights differ, or the ids in the file are not those
+            that this installation makes.
+    """
+    if prompt.model is None:
+        return
+    for what, known, given in (
+        ("tokenizer", prompt.model.tokenizer, model.identity.tokenizer),
+        ("weights", prompt.model.weights, model.identity.weights),
+    ):
+        if known != given:
+            raise PromptError(
+                f"the prompt was scored with {prompt.model.name!r}, whose {what} are not those of "
+                f"{model.identity.name!r} ({known} against {given}); use the model it names, or "
+                f"search again on this one"
+            )
+    if prompt.tokens is not None:
+        now = model.encoder.record(prompt.frame, list(prompt.tokens.words))
+        if (now.probe, dict(now.words)) != (prompt.tokens.probe, dict(prompt.tokens.words)):
+            raise PromptError(
+                "this installation encodes the prompt to other token ids than those it was scored "
+                "with; install the versions that the prompt file names"
+            )

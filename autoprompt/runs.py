@@ -1,0 +1,142 @@
+"""The layout of a run directory: what a search writes and others read.
+
+`study.db` is the truth. All other files can be made anew from it; they are written atomically, by
+the one process that holds the lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from autoprompt.errors import RunDirectoryError
+from autoprompt.files import write_atomically, write_json
+from autoprompt.prompts import Prompt
+from autoprompt.scoring.label_scores import Floats
+
+OURS = {
+    "study.db",
+    "study.db-wal",
+    "study.db-shm",
+    "scores",
+    "prompts",
+    "config.json",
+    "ledger.json",
+    "trials.jsonl",
+    "best.json",
+    "verdict.json",
+    "log.txt",
+    ".lock",
+}
+
+
+class RunDirectory:
+    """Paths and writers of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.database = self.path / "study.db"
+        self.config = self.path / "config.json"
+        self.ledger = self.path / "ledger.json"
+        self.trials = self.path / "trials.jsonl"
+        self.best = self.path / "best.json"
+        self.verdict = self.path / "verdict.json"
+        self.log = self.path / "log.txt"
+        self.prompts = self.path / "prompts"
+        self.scores = self.path / "scores"
+
+    def check(self, resume: bool) -> None:
+        """Refuse a place that cannot be used, before anything is loaded or written.
+
+        Raises:
+            RunDirectoryError: the path is a file, cannot be written, or holds something and
+                `resume` is false, or holds what no run wrote.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirectoryError(f"{self.path} is a file; name a directory for the run")
+        ancestor = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
+        if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+            raise RunDirectoryError(
+                f"cannot write a run to {self.path}: {ancestor} is not a writable directory; "
+                f"choose another --out"
+            )
+        found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if foreign := sorted(found - OURS):
+            raise RunDirectoryError(
+                f"{self.path} holds files that are not of a run ({', '.join(foreign[:3])}); "
+                f"choose an empty or new directory"
+            )
+        if found - {".lock"} and not resume:
+            raise RunDirectoryError(
+                f"{self.path} holds a run already; pass --resume to go on with it, or choose "
+                f"another --out"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory: one process at a time writes a run.
+
+        Raises:
+            RunDirectoryError: another process holds it, or it cannot be made.
+        """
+        try:
+            for folder in (self.path, self.prompts, self.scores):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            with lock:
+                yield
+        except Timeout as error:
+            raise RunDirectoryError(
+                f"another process is writing {self.path}; wait for it, or choose another --out"
+            ) from error
+        except PermissionError as error:
+            raise RunDirectoryError(
+                f"cannot write a run to {self.path}: {error.strerror}; choose another --out"
+            ) from error
+
+    def write_scores(self, digest: str, log_probabilities: Floats, examples: str) -> None:
+        """Keep a prompt's per-example scores on dev, by the prompt's digest."""
+        import io
+
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, log_probabilities=log_probabilities, examples=np.array(examples)
+        )
+        write_atomically(self.scores / f"{digest}.npz", buffer.getvalue())
+
+    def read_scores(self, digest: str) -> Floats | None:
+        """The per-example scores of a prompt, shape `(examples, labels)`, or None."""
+        path = self.scores / f"{digest}.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            result: Floats = arrays["log_probabilities"]
+        return result
+
+    def write_trials(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """One JSON object a trial."""
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
+        write_atomically(self.trials, "".join(line + "\n" for line in lines))
+
+    def write_finalists(self, prompts: Iterable[Prompt]) -> None:
+        """Prompt files of the seeds and the best candidates, by digest."""
+        for prompt in prompts:
+            write_json(self.prompts / f"{prompt.digest}.json", prompt.to_dict())
+
+    def earlier_test_reads(self, test_digest: str) -> int:
+        """How many verdicts in this and neighbouring run directories used the same test split."""
+        count = 0
+        for path in self.path.absolute().parent.glob("*/verdict.json"):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                count += record["test"]["digest"] == test_digest
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a foreign or damaged file is no evidence
+        return count

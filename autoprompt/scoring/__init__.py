@@ -1,0 +1,1 @@
+"""From word log-probabilities to label scores and metrics: arrays, and nothing of Optuna."""

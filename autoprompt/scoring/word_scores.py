@@ -1,0 +1,180 @@
+"""Factorised scoring: one forward pass of a frame scores every candidate word at once.
+
+A verbalizer is a choice among columns of the result, so that scoring a thousand verbalizers costs
+array arithmetic only. Rows are cached: a frame meets an example once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprompt.errors import VerbalizerError
+from autoprompt.models.encoding import Encoding
+from autoprompt.models.protocol import LanguageModel
+from autoprompt.prompts import Frame
+from autoprompt.scoring.batches import TOKENS_PER_BATCH, length_bucketed
+from autoprompt.scoring.ledger import Spent
+from autoprompt.tasks.examples import Example
+from autoprompt.verbalizers import Verbalizer
+
+CACHE_BYTES = 512 * 2**20
+Key = tuple[str, ...]
+Row = NDArray[np.float32]
+
+
+class WordScorer:
+    """Scores a fixed list of words in any frame.
+
+    Args:
+        model: the language model.
+        words: every word that may be asked for.
+        tokens_per_batch: see `length_bucketed`.
+        cache_bytes: the most memory that cached rows may take; the least recently used frame
+            goes first.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        words: Sequence[str],
+        tokens_per_batch: int = TOKENS_PER_BATCH,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.model = model
+        self.words = tuple(dict.fromkeys(words))
+        self.column = {word: index for index, word in enumerate(self.words)}
+        self.spent = Spent()
+        self.truncated = 0
+        self._tokens_per_batch = tokens_per_batch
+        self._rows_kept = max(cache_bytes // (4 * max(len(self.words), 1)), 1)
+        self._cache: OrderedDict[str, dict[Key, Row]] = OrderedDict()
+        self._paid: dict[str, set[Key]] = {}
+        self._fresh: list[tuple[str, set[Key]]] = []
+        self._groups: dict[str, dict[int, _Group]] = {}
+
+    def scores(self, frame: Frame, examples: Sequence[Example]) -> NDArray[np.float32]:
+        """Log-probabilities of the words at the frame's mask.
+
+        Returns:
+            Shape `(examples, words)`. A word of n tokens is scored with n masks, and its score is
+            the mean of its tokens' log-probabilities. NaN stands for a word that cannot be
+            written at this mask (see `columns`).
+        """
+        rows = self._cache.setdefault(frame.key, {})
+        self._cache.move_to_end(frame.key)
+        missing = {example.key: example for example in examples if example.key not in rows}
+        if missing:
+            rows.update(self._computed(frame, missing))
+        found = [rows[example.key] for example in examples]
+        self._shrink(frame.key)
+        return np.stack(found) if found else np.zeros((0, len(self.words)), np.float32)
+
+    def columns(self, frame: Frame, verbalizer: Verbalizer) -> list[list[int]]:
+        """For each label the columns of its words.
+
+        Raises:
+            VerbalizerError: a word cannot be written at this frame's mask, or the words of two
+                labels are the same tokens there.
+        """
+        owner: dict[tuple[int, ...], str] = {}
+        for label, words in zip(verbalizer.labels, verbalizer.words, strict=True):
+            for word in words:
+                ids = self.model.encoder.word_ids(frame, word)
+                other = owner.setdefault(ids, label)
+                if other != label:
+                    raise VerbalizerError(
+                        f"the words of {other!r} and {label!r} are the same tokens for this model "
+                        f"({word!r}); choose others"
+                    )
+        return [[self.column[word] for word in words] for words in verbalizer.words]
+
+    def begin(self) -> None:
+        """Begin a new amount of work: `spent` starts at nothing."""
+        self.spent = Spent()
+        self._fresh = []
+
+    def abandon(self) -> None:
+        """Forget the rows computed since `begin`, as if a kill had come.
+
+        The work stays spent. What a failed trial left behind must not make the next one cheaper
+        than it would be after an interruption.
+        """
+        for frame_key, keys in self._fresh:
+            self._paid[frame_key].difference_update(keys)
+            for key in keys:
+                self._cache.get(frame_key, {}).pop(key, None)
+        self._fresh = []
+
+    def mark_paid(self, frame: Frame, examples: Sequence[Example]) -> None:
+        """Note that an earlier process of this run has paid for these rows."""
+        self._paid.setdefault(frame.key, set()).update(example.key for example in examples)
+
+    # -- the forward passes -------------------------------------------------------------------
+
+    def _computed(self, frame: Frame, missing: dict[Key, Example]) -> dict[Key, Row]:
+        keys, examples = list(missing), list(missing.values())
+        result = np.full((len(examples), len(self.words)), np.nan, np.float32)
+        paid = self._paid.setdefault(frame.key, set())
+        fresh = {key for key in keys if key not in paid}
+        again = len(keys) - len(fresh)
+        paid.update(fresh)
+        self._fresh.append((frame.key, fresh))
+        for masks, group in self._groups_of(frame).items():
+            encodings = self.model.encoder.encode(frame, examples, masks)
+            self.truncated += sum(encoding.lost > 0 for encoding in encodings)
+            result[:, group.columns] = self._group_scores(encodings, group)
+            self.spent += Spent(
+                forwards=len(fresh),
+                recomputed=again,
+                tokens=sum(len(encoding.ids) for encoding in encodings),
+            )
+        return dict(zip(keys, result, strict=True))
+
+    def _group_scores(self, encodings: list[Encoding], group: _Group) -> NDArray[np.float32]:
+        """Scores of words of one token count: shape `(encodings, words of the group)`."""
+        tokens, inverse = np.unique(group.ids, return_inverse=True)
+        inverse = inverse.reshape(group.ids.shape)  # (words, masks): indices into `tokens`
+        result = np.empty((len(encodings), len(group.columns)), np.float32)
+        masks = np.arange(group.ids.shape[1])
+        lengths = [len(encoding.ids) for encoding in encodings]
+        for batch in length_bucketed(lengths, self._tokens_per_batch):
+            found = self.model.log_probabilities([encodings[i] for i in batch], tokens)
+            result[batch] = found[:, masks[None, :], inverse].mean(axis=-1)
+        return result
+
+    def _groups_of(self, frame: Frame) -> dict[int, _Group]:
+        """The words by their number of tokens at this frame's mask."""
+        if frame.key not in self._groups:
+            found: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+            for index, word in enumerate(self.words):
+                try:
+                    ids = self.model.encoder.word_ids(frame, word)
+                except VerbalizerError:
+                    continue  # `columns` raises it, should a verbalizer ask for the word
+                found.setdefault(len(ids), []).append((index, ids))
+            self._groups[frame.key] = {
+                masks: _Group([index for index, _ in members], [ids for _, ids in members])
+                for masks, members in sorted(found.items())
+            }
+        return self._groups[frame.key]
+
+    def _shrink(self, current: str) -> None:
+        kept = sum(len(rows) for rows in self._cache.values())
+        while kept > self._rows_kept and len(self._cache) > 1:
+            oldest = next(iter(self._cache))
+            if oldest == current:
+                break
+            kept -= len(self._cache.pop(oldest))
+
+
+class _Group:
+    """Words of one token count: their columns, and their ids of shape `(words, tokens)`."""
+
+    def __init__(self, columns: list[int], ids: list[tuple[int, ...]]) -> None:
+        self.columns = columns
+        self.ids = cast("NDArray[np.int64]", np.array(ids, dtype=np.int64))

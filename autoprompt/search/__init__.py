@@ -1,0 +1,1 @@
+"""The search: candidates, label words, racing, the Optuna study, selection and verdict."""

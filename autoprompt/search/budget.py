@@ -1,0 +1,79 @@
+"""How much a search may spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoprompt.errors import InputError, UnknownNameError
+
+PRESETS = {"quick": 4_000, "standard": 20_000, "thorough": 100_000}  # forwards
+MAX_REPEATS = 100
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits; the first that is reached ends the search.
+
+    Attributes:
+        trials: seeds included.
+        forwards: sequences through the model, the final test left out.
+        seconds: wall clock. It only stops: which trials were done then depends on the machine.
+    """
+
+    trials: int | None = None
+    forwards: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        preset: str | None = None,
+        trials: int | None = None,
+        forwards: int | None = None,
+        seconds: float | None = None,
+    ) -> Budget:
+        """A budget from a preset's name, explicit limits, or both (an explicit one wins).
+
+        Raises:
+            UnknownNameError: no such preset.
+            InputError: a limit is not positive.
+        """
+        if preset is not None and preset not in PRESETS:
+            raise UnknownNameError("budget", preset, PRESETS)
+        for name, limit in (("trials", trials), ("forwards", forwards), ("seconds", seconds)):
+            if limit is not None and not limit > 0:
+                raise InputError(f"--{name} must be greater than 0, not {limit}")
+        if preset is None and trials is None and forwards is None and seconds is None:
+            preset = "standard"
+        if preset is not None and forwards is None:
+            forwards = PRESETS[preset]
+        return cls(trials, forwards, seconds)
+
+    def finish_reason(
+        self, trials: int, forwards: int, seconds: float, next_forwards: int, repeats: int
+    ) -> str | None:
+        """Why the search ends before its next trial, or None.
+
+        Args:
+            trials, forwards, seconds: done so far.
+            next_forwards: the most that the next trial may take; the limit is never overshot.
+            repeats: trials in a row that met a prompt scored before.
+        """
+        if self.trials is not None and trials >= self.trials:
+            return "trials"
+        if self.forwards is not None and forwards + next_forwards > self.forwards:
+            return "forwards"
+        if self.seconds is not None and seconds >= self.seconds:
+            return "seconds"
+        if repeats >= MAX_REPEATS:
+            return "no new prompts"
+        return None
+
+    def likely_trials(self, forwards_a_trial: int) -> int:
+        """About how many trials fit, for the sampler's start-up and the forecast."""
+        limits = [1_000_000]
+        if self.trials is not None:
+            limits.append(self.trials)
+        if self.forwards is not None:
+            limits.append(max(self.forwards // max(forwards_a_trial, 1), 1))
+        return min(limits)

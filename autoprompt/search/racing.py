@@ -1,0 +1,66 @@
+"""Dropping a candidate early, on blocks of dev examples in a fixed order.
+
+After each block a candidate's mean log-likelihood is compared with those of earlier candidates on
+the same examples (asynchronous successive halving, Li et al. 2020), and it is dropped where even a
+perfect rest could not reach the incumbent (lossless). Only finished trials count, so that an
+interrupted one leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+FIRST_BLOCK = 32
+KEPT = 1 / 3  # the share of candidates that a rung lets pass
+JUDGES = 6  # candidates that must have been at a rung before it judges
+
+
+def rungs(examples: int) -> list[int]:
+    """How many dev examples have been seen after each block: doubling, the last is all.
+
+    >>> rungs(200)
+    [32, 64, 128, 200]
+    >>> rungs(40)
+    [40]
+    """
+    sizes = []
+    size = FIRST_BLOCK
+    while size * 1.5 <= examples:
+        sizes.append(size)
+        size *= 2
+    return [*sizes, examples]
+
+
+class Race:
+    """What finished candidates reached at each rung."""
+
+    def __init__(self) -> None:
+        self._reached: dict[int, list[float]] = defaultdict(list)
+        self.incumbent = -np.inf
+
+    def finish(self, reports: Mapping[int, float], metric: float | None) -> None:
+        """Enter a finished candidate.
+
+        Args:
+            reports: rung to mean log-likelihood.
+            metric: its metric on all examples; None where it was dropped.
+        """
+        for rung, value in reports.items():
+            self._reached[rung].append(value)
+        if metric is not None:
+            self.incumbent = max(self.incumbent, metric)
+
+    def drops(self, rung: int, value: float) -> bool:
+        """Whether a mean log-likelihood is too low to go on from a rung."""
+        others = self._reached[rung]
+        if len(others) < JUDGES:
+            return False
+        better = sum(other > value for other in others)
+        return better >= max(1.0, KEPT * (len(others) + 1))
+
+    def hopeless(self, hits: int, seen: int, examples: int) -> bool:
+        """Whether accuracy cannot reach the incumbent's even if all the rest is right."""
+        return (hits + examples - seen) / examples < self.incumbent

@@ -1,0 +1,418 @@
+"""Search spaces: what an expert wrote, and what a search may vary.
+
+The YAML format is described in the README; every error names the file and the line.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoprompt.documents import Node, parse_yaml
+from autoprompt.errors import (
+    InputError,
+    SpaceError,
+    UnknownNameError,
+    VerbalizerError,
+    listing,
+    nearest_of,
+)
+from autoprompt.files import digest, read_text
+from autoprompt.templates import RESERVED, Template, slot_names, substitute
+from autoprompt.verbalizers import Verbalizer, normalised_word
+
+CALIBRATIONS = ("none", "contextual", "batch")
+KEYS = (
+    "name",
+    "description",
+    "fields",
+    "labels",
+    "seeds",
+    "templates",
+    "label_words",
+    "demonstrations",
+    "calibration",
+)
+MAX_TEMPLATES = 1_000_000
+MAX_DEMONSTRATIONS = 32
+
+
+@dataclass(frozen=True)
+class SeedPrompt:
+    """A prompt that an expert wrote."""
+
+    template: Template
+    words: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A template with composition slots.
+
+    Attributes:
+        text: the pattern.
+        slots: the names of the slots that the space fills, in order, each once.
+    """
+
+    text: str
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search starts from and may vary.
+
+    Attributes:
+        name: for people and for `--space`.
+        fields: the fields that a task must have.
+        label_sets: the sets of labels that the space can serve, one at least.
+        seeds: expert prompts; scored first, the best of them is the baseline.
+        patterns: templates that the search may compose, from `slots`.
+        slots: slot name to its options (template text).
+        candidates: label to words that may stand for it, beside the seeds' words.
+        words_per_label: the fewest and most words a label when words are fitted.
+        fit_words: whether the search may fit label words on train.
+        demonstrations: numbers of demonstrations a label that may be tried.
+        calibration: methods that may be tried.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    label_sets: tuple[tuple[str, ...], ...]
+    seeds: tuple[SeedPrompt, ...]
+    patterns: tuple[Pattern, ...] = ()
+    slots: Mapping[str, tuple[str, ...]] | None = None
+    candidates: Mapping[str, tuple[str, ...]] | None = None
+    words_per_label: tuple[int, int] = (1, 1)
+    fit_words: bool = False
+    demonstrations: tuple[int, ...] = (0,)
+    calibration: tuple[str, ...] = ("none",)
+    description: str = ""
+
+    @classmethod
+    def load(cls, name: str | Path) -> SearchSpace:
+        """A space by the name of a shipped one, or from a YAML file.
+
+        Raises:
+            UnknownNameError: it is neither a file nor a shipped space; the message lists them.
+            SpaceError: the file breaks a rule.
+        """
+        path = Path(name)
+        if not path.is_file():
+            shipped = shipped_spaces()
+            if str(name) not in shipped:
+                if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+                    raise SpaceError(
+                        f"no search space at {path}; check the path, or write one with "
+                        f"`autoprompt init`"
+                    )
+                raise UnknownNameError("search space", str(name), shipped)
+            path = shipped[str(name)]
+        return cls.parse(read_text(path, "search space"), str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str = "search space") -> SearchSpace:
+        """A space from YAML text; `source` names it in messages."""
+        return _Reader(parse_yaml(text, source, SpaceError).record("a search space", KEYS)).space()
+
+    def restricted(self, fields: Sequence[str], labels: Sequence[str]) -> SearchSpace:
+        """This space for one task: its label set in the task's order, its words only.
+
+        Raises:
+            SpaceError: the task's fields or labels are not those of the space.
+        """
+        if missing := [name for name in self.fields if name not in fields]:
+            raise SpaceError(
+                f"space {self.name!r} needs the fields {listing(self.fields)}; the task has "
+                f"{listing(fields)} and lacks {listing(missing)}; map them in task.yaml, as in "
+                f"`fields: {{{missing[0]}: its_column}}`"
+            )
+        if not any(set(labels) == set(known) for known in self.label_sets):
+            strange = [
+                f"{label!r} ({nearest_of(label, self.label_sets[0]).strip()})".replace(" ()", "")
+                for label in labels
+                if all(label not in known for known in self.label_sets)
+            ]
+            raise SpaceError(
+                f"space {self.name!r} is for the labels "
+                f"{' or '.join('{' + listing(known) + '}' for known in self.label_sets)}; the task "
+                f"has {{{listing(labels)}}}"
+                + (f", of which {listing(strange)} have no words" if strange else "")
+                + "; rename labels in task.yaml, or write a space with `autoprompt init`"
+            )
+        candidates = self.candidates or {}
+        return replace(
+            self,
+            label_sets=(tuple(labels),),
+            seeds=tuple(
+                replace(seed, words={label: seed.words[label] for label in labels})
+                for seed in self.seeds
+            ),
+            candidates={label: candidates[label] for label in labels if label in candidates},
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of a space with one label set (a restricted one always has one)."""
+        if len(self.label_sets) != 1:
+            raise SpaceError(
+                f"space {self.name!r} serves several label sets; restrict it to a task first"
+            )
+        return self.label_sets[0]
+
+    def verbalizers(self) -> tuple[Verbalizer, ...]:
+        """The seeds' verbalizers without repetitions, in their order."""
+        found = [Verbalizer.of(seed.words, self.labels) for seed in self.seeds]
+        return tuple(dict.fromkeys(found))
+
+    def label_candidates(self) -> dict[str, tuple[str, ...]]:
+        """Label to words that may be fitted: the seeds' own first, then the candidates."""
+        table: dict[str, dict[str, str]] = {label: {} for label in self.labels}
+        for label, known in table.items():
+            for seed in self.seeds:
+                for word in seed.words[label]:
+                    known.setdefault(normalised_word(word), word)
+            for word in (self.candidates or {}).get(label, ()):
+                known.setdefault(normalised_word(word), word)
+        return {label: tuple(known.values()) for label, known in table.items()}
+
+    def compositions(self, pattern: Pattern) -> int:
+        """The number of templates that a pattern gives."""
+        total = 1
+        for name in pattern.slots:
+            total *= len((self.slots or {})[name])
+        return total
+
+    def compose(self, pattern: Pattern, choices: Mapping[str, int]) -> Template:
+        """The template of one choice (an index into each slot's options)."""
+        options = {name: (self.slots or {})[name][choices[name]] for name in pattern.slots}
+        return Template.parse(substitute(pattern.text, options), self.fields)
+
+    def fingerprint(self) -> str:
+        """A digest of everything that the search may see."""
+        return digest(
+            {
+                "fields": self.fields,
+                "labels": self.label_sets,
+                "seeds": [[seed.template.text, dict(seed.words)] for seed in self.seeds],
+                "patterns": [pattern.text for pattern in self.patterns],
+                "slots": dict(self.slots or {}),
+                "candidates": dict(self.candidates or {}),
+                "words": [self.words_per_label, self.fit_words],
+                "demonstrations": self.demonstrations,
+                "calibration": self.calibration,
+            }
+        )
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Name to file of the spaces that ship with autoprompt."""
+    package = Path(__file__).parent
+    # In a wheel they lie inside the package, in a checkout beside it.
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+class _Reader:
+    """Turns the document's nodes into a checked space, keeping the lines for messages."""
+
+    def __init__(self, record: dict[str, Node]) -> None:
+        self.record = record
+        for key in ("name", "fields", "labels", "seeds"):
+            if key not in record:
+                raise SpaceError(
+                    f"{self._source()}: the key {key!r} is missing; a search space needs name, "
+                    f"fields, labels and seeds"
+                )
+        self.fields = tuple(record["fields"].texts("fields"))
+        for name in self.fields:
+            if name in RESERVED:
+                raise record["fields"].fail(f"a field cannot be called {name!r}; rename it")
+        self.label_sets = self._label_sets(record["labels"])
+        self.all_labels = tuple(dict.fromkeys(itertools.chain(*self.label_sets)))
+
+    def _source(self) -> str:
+        node = next(iter(self.record.values()), None)
+        return node.where.rsplit(",", 1)[0] if node else "search space"
+
+    def space(self) -> SearchSpace:
+        slots, patterns = self._templates()
+        per_label, fit, candidates = self._label_words()
+        return SearchSpace(
+            name=self.record["name"].text("name"),
+            description=self._optional_text("description"),
+            fields=self.fields,
+            label_sets=self.label_sets,
+            seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
+            patterns=patterns,
+            slots=slots,
+            candidates=candidates,
+            words_per_label=per_label,
+            fit_words=fit,
+            demonstrations=self._demonstrations(),
+            calibration=self._calibration(),
+        )
+
+    def _optional_text(self, key: str) -> str:
+        return self.record[key].text(key) if key in self.record else ""
+
+    def _label_sets(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        items = node.items("labels")
+        nested = [item for item in items if isinstance(item.value, list)]
+        groups = [item.texts("labels") for item in items] if nested else [node.texts("labels")]
+        for group in groups:
+            if len(group) < 2 or len(set(group)) < len(group):
+                raise node.fail("labels must name two different labels at least, each once")
+        return tuple(tuple(group) for group in groups)
+
+    def _template(self, node: Node, text: str, fields: tuple[str, ...]) -> Template:
+        try:
+            template = Template.parse(text, fields)
+        except InputError as error:
+            raise node.fail(str(error)) from error
+        if template.trigger_counts:
+            raise node.fail(
+                f"template {text!r} has a trigger slot, which a search space cannot fill; "
+                f"write words instead"
+            )
+        return template
+
+    def _words(self, node: Node) -> dict[str, tuple[str, ...]]:
+        return {
+            label: tuple(words.texts(f"the words of {label!r}"))
+            for label, words in node.mapping("a verbalizer").items()
+        }
+
+    def _check_words(self, node: Node, words: Mapping[str, Sequence[str]], whole: bool) -> None:
+        for label in words:
+            if label not in self.all_labels:
+                raise node.fail(
+                    f"words for {label!r}, which is not a label; "
+                    f"{nearest_of(label, self.all_labels)}the labels are: "
+                    f"{listing(self.all_labels)}"
+                )
+        for labels in self.label_sets:
+            shown = {label: words[label] for label in labels if label in words}
+            try:
+                Verbalizer.of(shown, labels if whole else tuple(shown))
+            except VerbalizerError as error:
+                raise node.fail(str(error)) from error
+
+    def _seed(self, node: Node) -> SeedPrompt:
+        record = node.record("a seed", ("template", "verbalizer"))
+        for key in ("template", "verbalizer"):
+            if key not in record:
+                raise node.fail(f"a seed needs the key {key!r}")
+        text = record["template"].text("template")
+        template = self._template(record["template"], text, self.fields)
+        words = self._words(record["verbalizer"])
+        self._check_words(record["verbalizer"], words, whole=True)
+        return SeedPrompt(template, words)
+
+    def _templates(self) -> tuple[dict[str, tuple[str, ...]], tuple[Pattern, ...]]:
+        if "templates" not in self.record:
+            return {}, ()
+        node = self.record["templates"]
+        record = node.record("templates", ("patterns", "slots"))
+        if "patterns" not in record:
+            raise node.fail("templates needs the key 'patterns'")
+        slots: dict[str, tuple[str, ...]] = {}
+        for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
+            if name in RESERVED or name in self.fields:
+                raise options.fail(f"a slot cannot be called {name!r}: it is a field or reserved")
+            slots[name] = tuple(self._options(options))
+        patterns = tuple(
+            self._pattern(item, slots) for item in record["patterns"].items("patterns")
+        )
+        for name, options in slots.items():
+            if not any(name in pattern.slots for pattern in patterns):
+                raise node.fail(f"no pattern uses the slot {name!r} ({len(options)} options)")
+        return slots, patterns
+
+    def _options(self, node: Node) -> list[str]:
+        # An option may be empty ("no stem"), so `texts` would be too strict here.
+        options = []
+        for item in node.items("a slot's options"):
+            if not isinstance(item.value, str):
+                raise item.fail("an option must be text")
+            if item.value in options:
+                raise item.fail(f"the option {item.value!r} stands twice")
+            options.append(item.value)
+        return options
+
+    def _pattern(self, node: Node, slots: Mapping[str, tuple[str, ...]]) -> Pattern:
+        text = node.text("a pattern")
+        try:
+            names = slot_names(text)
+        except InputError as error:
+            raise node.fail(str(error)) from error
+        used = tuple(dict.fromkeys(name for name in names if name in slots))
+        known = [*self.fields, *RESERVED, *slots]
+        for name in names:
+            if name.partition(":")[0] not in known:
+                raise node.fail(
+                    f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
+                    f"valid: {listing(known)}"
+                )
+        pattern = Pattern(text, used)
+        total = 1
+        for name in used:
+            total *= len(slots[name])
+        if total > MAX_TEMPLATES:
+            raise node.fail(
+                f"pattern {text!r} gives {total:,} templates; at most {MAX_TEMPLATES:,}"
+            )
+        # Each option once is enough: the slots are independent of each other.
+        for name in used or ("",):
+            for option in slots.get(name, ("",)):
+                choice = {other: slots[other][0] for other in used} | {name: option}
+                self._template(node, substitute(text, choice), self.fields)
+        return pattern
+
+    def _label_words(self) -> tuple[tuple[int, int], bool, dict[str, tuple[str, ...]]]:
+        if "label_words" not in self.record:
+            return (1, 1), False, {}
+        node = self.record["label_words"]
+        record = node.record("label_words", ("per_label", "candidates", "search"))
+        low, high = 1, 1
+        if "per_label" in record:
+            bounds = record["per_label"].items("per_label")
+            numbers = [item.integer("per_label", 1, 100) for item in bounds]
+            low, high = numbers[0], numbers[-1]
+            if len(numbers) > 2 or low > high:
+                raise record["per_label"].fail("per_label must be [fewest, most], as in [1, 3]")
+        candidates: dict[str, tuple[str, ...]] = {}
+        if "candidates" in record:
+            candidates = self._words(record["candidates"])
+            self._check_words(record["candidates"], candidates, whole=False)
+        fit = record["search"].boolean("search") if "search" in record else bool(candidates)
+        return (low, high), fit, candidates
+
+    def _demonstrations(self) -> tuple[int, ...]:
+        if "demonstrations" not in self.record:
+            return (0,)
+        record = self.record["demonstrations"].record("demonstrations", ("per_label",))
+        if "per_label" not in record:
+            raise self.record["demonstrations"].fail("demonstrations needs the key 'per_label'")
+        numbers = tuple(
+            item.integer("demonstrations", 0, MAX_DEMONSTRATIONS)
+            for item in record["per_label"].items("per_label")
+        )
+        return tuple(dict.fromkeys(numbers))
+
+    def _calibration(self) -> tuple[str, ...]:
+        if "calibration" not in self.record:
+            return ("none",)
+        node = self.record["calibration"]
+        methods = tuple(dict.fromkeys(node.texts("calibration")))
+        for method in methods:
+            if method not in CALIBRATIONS:
+                raise node.fail(
+                    f"unknown calibration {method!r}; {nearest_of(method, CALIBRATIONS)}"
+                    f"valid: {listing(CALIBRATIONS)}"
+                )
+        return methods

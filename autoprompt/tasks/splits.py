@@ -1,0 +1,146 @@
+"""Drawing train, dev and test, and what a careful reader would notice about them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from autoprompt.errors import TaskError
+from autoprompt.seeding import derive_seed, generator
+from autoprompt.tasks.examples import Example, label_counts
+
+IMBALANCE = 3.0
+
+
+def split_off(
+    examples: Sequence[Example], share: float, seed: int, name: str
+) -> tuple[list[Example], list[Example]]:
+    """Cut a stratified part off, with scikit-learn's splitter.
+
+    Args:
+        examples: labelled, two at least of each label.
+        share: of the part that is cut off, between 0 and 1.
+        seed: the split's seed.
+        name: "dev" or "test"; it names the random numbers and the message.
+
+    Returns:
+        The rest and the part, each in the order of `examples`.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = label_counts(examples)
+    rare = [label for label, count in counts.items() if count < 2]
+    part = max(round(share * len(examples)), len(counts))
+    if rare or len(examples) - part < len(counts):
+        raise TaskError(
+            f"cannot split {name} off {len(examples)} examples: every label needs an example in "
+            f"both parts ({', '.join(f'{name_}: {n}' for name_, n in counts.items())}); "
+            f"add examples or give a {name} file"
+        )
+    rest, cut = train_test_split(
+        range(len(examples)),
+        test_size=part,
+        random_state=derive_seed(seed, "split", name),
+        stratify=[example.label for example in examples],
+    )
+    return [examples[i] for i in sorted(rest)], [examples[i] for i in sorted(cut)]
+
+
+def draw_k_shot(
+    examples: Sequence[Example], k: int, seed: int, allow_fewer: bool = False
+) -> tuple[list[Example], list[Example]]:
+    """k examples a label for train and k others for dev (LM-BFF, Gao et al. 2021, section 3).
+
+    Args:
+        examples: the train file.
+        k: examples a label in each of the two splits.
+        seed: the draw's seed; train and dev are disjoint, duplicates of a text included.
+        allow_fewer: halve a label that has fewer than 2k examples instead of refusing it.
+
+    Raises:
+        TaskError: a label has fewer than 2k distinct examples and `allow_fewer` is false.
+    """
+    if k < 1:
+        raise TaskError(f"k must be at least 1, not {k}")
+    by_label: dict[str, dict[tuple[str, ...], Example]] = defaultdict(dict)
+    seen: set[tuple[str, ...]] = set()
+    for example in examples:
+        if example.key not in seen:
+            seen.add(example.key)
+            by_label[str(example.label)][example.key] = example
+    train: list[Example] = []
+    dev: list[Example] = []
+    for label in sorted(by_label):
+        pool = list(by_label[label].values())
+        each = min(k, len(pool) // 2) if allow_fewer else k
+        if len(pool) < 2 * each or each < 1:
+            raise TaskError(
+                f"--k-shot {k} needs {2 * k} distinct examples a label (train and dev), label "
+                f"{label!r} has {len(pool)}; lower k or pass --allow-fewer"
+            )
+        order = generator(seed, "k-shot", label).permutation(len(pool))
+        train += [pool[i] for i in order[:each]]
+        dev += [pool[i] for i in order[each : 2 * each]]
+    return _shuffled(train, seed, "train"), _shuffled(dev, seed, "dev")
+
+
+def _shuffled(examples: list[Example], seed: int, name: str) -> list[Example]:
+    # Labels in turn would bias every block of dev examples that a search looks at first.
+    order = generator(seed, "order", name).permutation(len(examples))
+    return [examples[i] for i in order]
+
+
+def shuffled_by_label(examples: Sequence[Example], seed: int) -> list[Example]:
+    """A seeded order in which every prefix has nearly the labels' overall shares."""
+    by_label: dict[str, list[Example]] = defaultdict(list)
+    for example in _shuffled(list(examples), seed, "blocks"):
+        by_label[str(example.label)].append(example)
+    ranked = [
+        ((position + 0.5) / len(members), label, example)
+        for label, members in by_label.items()
+        for position, example in enumerate(members)
+    ]
+    return [example for _, _, example in sorted(ranked, key=lambda item: item[:2])]
+
+
+def observations(splits: Mapping[str, Sequence[Example]]) -> tuple[list[str], list[str]]:
+    """What to tell the user about the splits.
+
+    Returns:
+        Notes, and leaks: those notes that mean that a score cannot be trusted.
+    """
+    notes: list[str] = []
+    leaks: list[str] = []
+    labels_of: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
+    homes: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name, examples in splits.items():
+        keys = [_normalised(example) for example in examples]
+        for key, example in zip(keys, examples, strict=True):
+            labels_of[key].add(example.label)
+            homes[key].add(name)
+        if repeated := len(keys) - len(set(keys)):
+            notes.append(f"{name}: {repeated} of {len(keys)} examples repeat another one")
+        if empty := sum(not any(text.strip() for text in key) for key in keys):
+            notes.append(f"{name}: {empty} examples have no text; they are kept")
+        counts = label_counts(examples)
+        if counts and max(counts.values()) >= IMBALANCE * min(counts.values()):
+            label, count = next(iter(counts.items()))
+            notes.append(
+                f"{name}: labels are unbalanced; always answering {label!r} scores "
+                f"{count / len(examples):.3f} accuracy, so consider `metric: macro_f1`"
+            )
+    if torn := sum(len(labels) > 1 for labels in labels_of.values()):
+        notes.append(f"{torn} texts stand with two labels or more")
+    names = list(splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            if shared := sum({first, second} <= home for home in homes.values()):
+                leaks.append(f"{shared} texts of {second} stand in {first} too")
+    return notes + leaks, leaks
+
+
+def _normalised(example: Example) -> tuple[str, ...]:
+    return tuple(
+        " ".join(unicodedata.normalize("NFC", text).casefold().split()) for text in example.key
+    )

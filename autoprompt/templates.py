@@ -1,0 +1,261 @@
+r"""Templates: text with slots, parsed once, never evaluated.
+
+A template is text with `{field}` placeholders, one `{mask}`, and optionally trigger-token slots
+`{trigger:3}` and one `{demonstrations}` slot. A literal brace is written twice.
+
+    >>> Template.parse("{text} It was {mask}.").render({"text": "A {joke}."}, mask="[MASK]")
+    'A {joke}. It was [MASK].'
+
+This module knows text only: what the pieces become as tokens is decided in `models.encoding`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autoprompt.errors import TemplateError, listing, nearest_of
+
+MASK = "mask"
+DEMONSTRATIONS = "demonstrations"
+TRIGGER = "trigger"
+RESERVED = (MASK, DEMONSTRATIONS, TRIGGER)
+MAX_TRIGGERS = 64
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Literal:
+    """The template's own words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """The place of one of the example's texts."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where the label word stands."""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A run of `count` trigger tokens."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Where the demonstrations stand."""
+
+
+Piece = Literal | Field | Mask | Trigger | Demonstrations
+
+
+@dataclass(frozen=True)
+class Template:
+    """A parsed template.
+
+    Attributes:
+        text: as it was written; equal texts are equal templates.
+        pieces: literals and slots in their order; no two literals are neighbours.
+    """
+
+    text: str
+    pieces: tuple[Piece, ...]
+
+    @classmethod
+    def parse(cls, text: str, fields: Sequence[str] | None = None) -> Template:
+        """Parse a template, and check it against the task's fields where they are given.
+
+        Raises:
+            TemplateError: a brace is stray, a slot is unknown, there is not exactly one `{mask}`,
+                or no field stands in the template. The message gives the column.
+        """
+        template = cls(text, tuple(_pieces(text)))
+        for kind, name in ((Mask, MASK), (Demonstrations, DEMONSTRATIONS)):
+            count = sum(isinstance(piece, kind) for piece in template.pieces)
+            if count > 1 or (count == 0 and kind is Mask):
+                raise TemplateError(
+                    f"template {text!r} has {count} {{{name}}} slots; it must have exactly one"
+                )
+        if not template.fields:
+            raise TemplateError(
+                f"template {text!r} shows no field of the example; put one in, "
+                f"for example {{{fields[0] if fields else 'text'}}}"
+            )
+        if fields is not None:
+            template.check_fields(fields)
+        return template
+
+    def check_fields(self, fields: Sequence[str]) -> None:
+        """Raise TemplateError where the template names a field that the task does not have."""
+        for name in self.fields:
+            if name not in fields:
+                raise TemplateError(
+                    f"template {self.text!r} has an unknown slot {{{name}}}; "
+                    f"{nearest_of(name, [*fields, *RESERVED])}"
+                    f"valid: {listing([*fields, MASK, DEMONSTRATIONS, 'trigger:N'])}"
+                )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, each once, in order of appearance."""
+        names = [piece.name for piece in self.pieces if isinstance(piece, Field)]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def trigger_counts(self) -> tuple[int, ...]:
+        """The number of tokens of each trigger slot, in order."""
+        return tuple(piece.count for piece in self.pieces if isinstance(piece, Trigger))
+
+    @property
+    def has_demonstrations(self) -> bool:
+        """Whether demonstrations have a place."""
+        return any(isinstance(piece, Demonstrations) for piece in self.pieces)
+
+    def render(
+        self,
+        fields: Mapping[str, str],
+        mask: str,
+        triggers: Sequence[str] = (),
+        demonstrations: str = "",
+    ) -> str:
+        """The template as one string.
+
+        Args:
+            fields: field name to text; must hold every field of the template. Braces in the
+                texts are plain characters.
+            mask: what stands for `{mask}`.
+            triggers: one string for each trigger slot.
+            demonstrations: what stands for `{demonstrations}`.
+
+        Raises:
+            TemplateError: a field or a trigger is missing.
+        """
+        if missing := [name for name in self.fields if name not in fields]:
+            raise TemplateError(f"no text for {listing(missing)} in template {self.text!r}")
+        if len(triggers) != len(self.trigger_counts):
+            raise TemplateError(
+                f"template {self.text!r} has {len(self.trigger_counts)} trigger slots, "
+                f"{len(triggers)} were given"
+            )
+        waiting = iter(triggers)
+        parts: list[str] = []
+        for piece in self.pieces:
+            if isinstance(piece, Literal):
+                parts.append(piece.text)
+            elif isinstance(piece, Field):
+                parts.append(fields[piece.name])
+            elif isinstance(piece, Mask):
+                parts.append(mask)
+            elif isinstance(piece, Trigger):
+                parts.append(next(waiting))
+            else:
+                parts.append(demonstrations)
+        return "".join(parts)
+
+
+def escape(text: str) -> str:
+    """Text as it must be written in a template to stand for itself.
+
+    >>> escape("f{x}")
+    'f{{x}}'
+    """
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def slot_names(text: str) -> list[str]:
+    """The names in braces of a template or pattern, in order, without checking what they mean.
+
+    Raises:
+        TemplateError: a brace is stray or a name is malformed.
+    """
+    return [inside for kind, inside in _scan(text) if kind == "slot"]
+
+
+def substitute(pattern: str, choices: Mapping[str, str]) -> str:
+    """A pattern with some of its slots replaced by template text; the others stay slots.
+
+    >>> substitute("{text} {stem} {mask}{end}", {"stem": "It was", "end": "."})
+    '{text} It was {mask}.'
+    """
+    parts = []
+    for kind, inside in _scan(pattern):
+        if kind == "text":
+            parts.append(escape(inside))
+        else:
+            parts.append(choices.get(inside, f"{{{inside}}}"))
+    return "".join(parts)
+
+
+def _scan(text: str) -> list[tuple[str, str]]:
+    """Cut a template into ("text", characters) and ("slot", name) parts in one pass."""
+    parts: list[tuple[str, str]] = []
+    plain: list[str] = []
+    position = 0
+    while position < len(text):
+        char = text[position]
+        if char not in "{}":
+            plain.append(char)
+            position += 1
+        elif text.startswith(char * 2, position):
+            plain.append(char)
+            position += 2
+        else:
+            end = text.find("}", position) if char == "{" else -1
+            if end < 0:
+                raise TemplateError(
+                    f"stray {char!r} at column {position + 1} of template {text!r}; "
+                    f"write a literal brace twice: {char * 2}"
+                )
+            if plain:
+                parts.append(("text", "".join(plain)))
+                plain = []
+            parts.append(("slot", _checked_name(text, position, end)))
+            position = end + 1
+    if plain:
+        parts.append(("text", "".join(plain)))
+    return parts
+
+
+def _checked_name(text: str, start: int, end: int) -> str:
+    inside = text[start + 1 : end]
+    name, colon, count = inside.partition(":")
+    if not _NAME.match(name) or (colon and name != TRIGGER):
+        raise TemplateError(
+            f"{{{inside}}} at column {start + 1} of template {text!r} is not a slot: a slot is a "
+            f"plain name in braces (no dots, indices or formats); a literal brace is written twice"
+        )
+    if name == TRIGGER:
+        valid = count.isascii() and count.isdigit() and len(count) <= 3
+        if not valid or not 1 <= int(count) <= MAX_TRIGGERS:
+            raise TemplateError(
+                f"{{{inside}}} at column {start + 1} of template {text!r}: write the number of "
+                f"trigger tokens, 1 to {MAX_TRIGGERS}, as in {{trigger:3}}"
+            )
+        return f"{TRIGGER}:{int(count)}"
+    return name
+
+
+def _pieces(text: str) -> list[Piece]:
+    pieces: list[Piece] = []
+    for kind, inside in _scan(text):
+        if kind == "text":
+            pieces.append(Literal(inside))
+        elif inside == MASK:
+            pieces.append(Mask())
+        elif inside == DEMONSTRATIONS:
+            pieces.append(Demonstrations())
+        elif inside.startswith(f"{TRIGGER}:"):
+            pieces.append(Trigger(int(inside.partition(":")[2])))
+        else:
+            pieces.append(Field(inside))
+    return pieces

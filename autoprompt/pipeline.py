@@ -237,13 +237,13 @@ class _Session:
 
     def _completed(self, prompt: Prompt, proposal: int) -> Prompt:
         """A prompt with all that its file holds."""
-        kind = "seed prompt" if proposal < self.table.seeds else "search trial"
+        is_seed = proposal < self.table.seeds
+        came_from = f"seed prompt {proposal + 1}" if is_seed else f"trial {proposal}"
         return replace(
             prompt,
             model=self.model.identity,
             tokens=self.model.encoder.record(prompt.frame, prompt.verbalizer.all_words),
-            lineage=(f"{kind} {proposal + 1 if kind == 'seed prompt' else proposal}",)
-            + prompt.lineage,
+            lineage=(came_from, *prompt.lineage),
             splits={**self.task.digests(), **prompt.splits},
             versions={name: importlib.metadata.version(name) for name in VERSIONED},
             seed=self.seed,

@@ -44,13 +44,9 @@ class Predictor:
 
     def __init__(self, prompt: Prompt | str | Path, model: LanguageModel | None = None) -> None:
         self.prompt = prompt if isinstance(prompt, Prompt) else Prompt.load(prompt)
-        if model is None:
-            if self.prompt.model is None:
-                raise PromptError("the prompt names no model; load one and pass it as `model`")
-            model = load_model(self.prompt.model.name, revision=self.prompt.model.revision)
-        self.model = model
-        check_prompt_fits(self.prompt, model)
-        self.scorer = WordScorer(model, self.prompt.verbalizer.all_words)
+        self.model = model or model_of(self.prompt)
+        check_prompt_fits(self.prompt, self.model)
+        self.scorer = WordScorer(self.model, self.prompt.verbalizer.all_words)
 
     def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
         """Predict labels.
@@ -91,6 +87,32 @@ class Predictor:
         if missing := [name for name in fields if name not in text]:
             raise InputError(f"a text lacks the fields {listing(missing)}")
         return Example({name: text[name] for name in fields})
+
+
+def model_of(
+    prompt: Prompt,
+    name: str | None = None,
+    *,
+    device: str = "cpu",
+    revision: str = "",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Load the model that a prompt names, or another copy of it by `name`.
+
+    Raises:
+        PromptError: neither the prompt nor the caller names a model.
+        ModelError: it cannot be loaded.
+    """
+    if name is None and prompt.model is None:
+        raise PromptError("the prompt names no model; name one with --model")
+    known = prompt.model
+    return load_model(
+        name or (known.name if known else ""),
+        device=device,
+        revision=revision or (known.revision if known and name is None else ""),
+        trust_remote_code=trust_remote_code,
+        max_length=prompt.tokens.max_length if prompt.tokens else None,
+    )
 
 
 def check_prompt_fits(prompt: Prompt, model: LanguageModel) -> None:

@@ -140,3 +140,19 @@ class RunDirectory:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count
+
+
+def prompt_file(path: str | Path) -> Path:
+    """The prompt file that a user means: itself, or the best one of a run directory.
+
+    Raises:
+        RunDirectoryError: the directory holds no finished run.
+    """
+    found = Path(path)
+    if not found.is_dir():
+        return found
+    if not (found / "best.json").is_file():
+        raise RunDirectoryError(
+            f"{found} holds no best.json; finish its search with --resume, or name a prompt file"
+        )
+    return found / "best.json"

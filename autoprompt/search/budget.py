@@ -15,7 +15,7 @@ class Budget:
     """Limits; the first that is reached ends the search.
 
     Attributes:
-        trials: seeds included.
+        trials: different prompts, seeds included.
         forwards: sequences through the model, the final test left out.
         seconds: wall clock. It only stops: which trials were done then depends on the machine.
     """
@@ -55,7 +55,7 @@ class Budget:
         """Why the search ends before its next trial, or None.
 
         Args:
-            trials, forwards, seconds: done so far.
+            trials, forwards, seconds: done so far; repetitions are no trials.
             next_forwards: the most that the next trial may take; the limit is never overshot.
             repeats: trials in a row that met a prompt scored before.
         """

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -33,6 +33,7 @@ from autoprompt.seeding import derive_seed
 PROPOSAL = "proposal"
 OUTCOME = "outcome"
 FAILURE = "failure"
+STUCK = 3  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class StudyLoop:
         while True:
             index = len(self.records)
             reason = self.budget.finish_reason(
-                index,
+                len(self.by_digest),
                 self.spent.forwards,
                 time.perf_counter() - started,
                 bound,
@@ -160,10 +161,13 @@ class StudyLoop:
     def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
         likely = self.budget.likely_trials(len(self.runner.dev) * self.runner.variants())
         startup = min(max(STARTUP[0], likely // 3), STARTUP[1])
+        seed = derive_seed(self.seed, "sampler", index)
+        if self._repeats() >= STUCK:
+            return RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(
-                seed=derive_seed(self.seed, "sampler", index),
+                seed=seed,
                 multivariate=True,
                 group=True,
                 n_startup_trials=startup,
@@ -180,9 +184,11 @@ class StudyLoop:
         for rung, value in outcome.reports.items():
             trial.report(value, step=rung)
         trial.set_user_attr(OUTCOME, _to_record(outcome))
-        if outcome.value is None:
-            if outcome.repeats is not None:
-                trial.report(outcome.log_likelihood, step=outcome.seen)
+        if outcome.repeats is not None:
+            # A prompt that was scored before teaches the sampler nothing: told as finished, it
+            # would pull the next proposals to the same place. Optuna has no state for it but FAIL.
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif outcome.value is None:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, outcome.value)
@@ -248,17 +254,20 @@ def _to_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def _from_trial(trial: FrozenTrial) -> Record | None:
-    """A finished trial's record; None for one that was interrupted or is waiting."""
+    """A finished trial's record; None for one that was interrupted or is waiting.
+
+    A kill may fall between the outcome and the tell: such a trial is run again, as a zombie.
+    """
     attributes = trial.user_attrs
     if not trial.state.is_finished() or PROPOSAL not in attributes:
         return None
-    if FAILURE in attributes:
+    if FAILURE in attributes and trial.state == TrialState.FAIL:
         failure = attributes[FAILURE]
         spent = Spent.from_dict(failure["spent"])
         return Record(attributes[PROPOSAL], None, failure["reason"], spent, dict(trial.params))
-    if trial.state == TrialState.FAIL:
+    kept = attributes.get(OUTCOME)
+    if kept is None or (trial.state == TrialState.FAIL and kept["repeats"] is None):
         return None
-    kept = attributes[OUTCOME]
     outcome = Outcome(
         prompt=Prompt.from_dict(kept["prompt"]),
         value=kept["value"],

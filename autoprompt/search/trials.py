@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoprompt.errors import VerbalizerError
 from autoprompt.demonstrations import draw, with_demonstrations
+from autoprompt.errors import VerbalizerError
 from autoprompt.objective import (
     Scored,
     calibrate,
@@ -32,6 +32,7 @@ from autoprompt.tasks.splits import shuffled_by_label
 from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
 
+NOTHING = Spent()
 FIT_EXAMPLES = 256  # of train, that label words and calibration are fitted on
 
 
@@ -59,7 +60,7 @@ class Outcome:
     seen: int
     reports: Mapping[int, float]
     scored: Scored | None = None
-    spent: Spent = Spent()
+    spent: Spent = NOTHING
     paid: Mapping[str, Any] = field(default_factory=dict)
     repeats: int | None = None
 
@@ -160,7 +161,8 @@ class TrialRunner:
         self.scorer.begin()
         prompt = self.prompt_of(candidate)
         before = seen_before(prompt.digest)
-        scored, reports = None, {}
+        scored: Scored | None = None
+        reports: dict[int, float] = {}
         if before is None:
             scored, reports = self._through_the_rungs(prompt, race, droppable)
         spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
@@ -254,7 +256,8 @@ def words_to_score(
     """
     frame = Frame(table.space.seeds[0].template)
     seeds = [word for verbalizer in table.verbalizers for word in verbalizer.all_words]
-    kept, dropped = list(dict.fromkeys(seeds)), []
+    kept = list(dict.fromkeys(seeds))
+    dropped: list[str] = []
     if table.space.fit_words:
         for words in table.space.label_candidates().values():
             for word in words:

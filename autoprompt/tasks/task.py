@@ -113,7 +113,11 @@ class Task:
 
 
 def load_examples(
-    path: Path, columns: Columns, labelled: bool, encoding: str = "utf-8"
+    path: Path,
+    columns: Columns,
+    labelled: bool,
+    encoding: str = "utf-8",
+    wanted: Sequence[str] = (),
 ) -> list[Example]:
     """The examples of one file, for scoring and predicting.
 
@@ -121,6 +125,8 @@ def load_examples(
         path: a data file.
         columns: as far as they are known; a `task.yaml` beside the file fills the rest.
         labelled: whether the label column must be there.
+        encoding: of text files.
+        wanted: the fields that are needed; columns of these names need no guessing.
     """
     beside = path.parent / "task.yaml"
     if beside.is_file() and not (columns.fields and columns.label):
@@ -131,14 +137,22 @@ def load_examples(
             label=columns.label or described.label,
         )
     rows = read_rows(path, encoding)
-    columns = columns.completed(list(rows[0].values), str(path), labelled)
+    header = list(rows[0].values)
+    if wanted and not columns.fields and all(name in header for name in wanted):
+        columns = replace(columns, fields={name: name for name in wanted})
+    columns = columns.completed(header, str(path), labelled)
     return [columns.example(row, labelled) for row in rows]
+
+
+def sample_tasks() -> list[str]:
+    """The names of the tasks that ship with autoprompt."""
+    return sorted(child.name for child in SAMPLES.iterdir() if child.is_dir())
 
 
 def _locate(path: Path) -> Path:
     if path.exists():
         return path
-    samples = sorted(child.name for child in SAMPLES.iterdir() if child.is_dir())
+    samples = sample_tasks()
     if len(path.parts) == 1 and path.name in samples:
         return SAMPLES / path.name
     if len(path.parts) == 1 and not path.suffix:

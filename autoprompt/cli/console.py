@@ -1,0 +1,123 @@
+"""What a person sees of a search: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from autoprompt.pipeline import Forecast, Observer, SearchResult
+from autoprompt.prompts import Prompt
+from autoprompt.scoring.ledger import Spent
+from autoprompt.search.budget import Budget
+from autoprompt.search.study import Record
+
+
+class Console(Observer):
+    """Draws the forecast, a bar with the incumbent's score and the time left, and notes."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.bar: tqdm[Any] | None = None
+        self.by_forwards = False
+
+    def forecast(self, forecast: Forecast, budget: Budget) -> None:
+        """Say what is coming, and open the bar."""
+        say(
+            f"Forecast: {forecast.templates:,} templates in the space, about "
+            f"{forecast.trials:,} trials in the budget; at most {forecast.forwards:,} forwards "
+            f"(test included), {_duration(forecast.seconds)} at "
+            f"{forecast.forwards_per_second:,.0f} forwards a second"
+        )
+        self.by_forwards = budget.trials is None
+        self.bar = tqdm(
+            total=budget.forwards if self.by_forwards else budget.trials,
+            unit=" forwards" if self.by_forwards else " trials",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 15.0,  # a log file wants few lines
+        )
+
+    def trial(self, record: Record, spent: Spent, best: float | None) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            done = spent.forwards if self.by_forwards else record.proposal + 1
+            self.bar.update(done - self.bar.n)
+            if best is not None:
+                self.bar.set_description(f"best {self.metric} {best:.3f}", refresh=False)
+
+    def note(self, text: str) -> None:
+        """Print above the bar."""
+        tqdm.write(f"Note: {text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not a result."""
+    click.echo(text, err=True)
+
+
+def quiet_libraries() -> None:
+    """Keep progress bars and reports of the libraries off the screen."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    logging.getLogger("autoprompt").propagate = False
+
+
+def print_result(result: SearchResult, metric: str, out: str) -> None:
+    """The result for people: seeds, winner, verdict, cost, and what to do next."""
+    click.echo(f"\nSeed prompts, {metric} on dev:")
+    for prompt in result.seeds:
+        click.echo(f"  {_score(prompt, metric)}  {prompt.template.text}   [{prompt.verbalizer}]")
+    best = result.best
+    click.echo(f"\nWinner, {metric} on dev: {_score(best, metric)}")
+    click.echo(f"  template     {best.template.text}")
+    click.echo(f"  label words  {best.verbalizer}")
+    click.echo(f"  calibration  {best.calibration.method}")
+    if best.demonstrations:
+        click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
+    click.echo(f"\nVerdict: {result.verdict}")
+    if result.test_reads > 1:
+        click.echo(f"This test split has been used by {result.test_reads} runs in this folder.")
+    click.echo(
+        f"\nSpent: {result.trials} trials, {result.ledger.forwards:,} forwards, "
+        f"{_duration(result.ledger.seconds)}; ended by: {result.finish_reason}"
+    )
+    click.echo(
+        f"Files: {out}/best.json (the prompt), verdict.json, ledger.json, trials.jsonl, prompts/\n"
+        f"\nNext:\n"
+        f"  autoprompt predict {out}/best.json --data FILE   label new texts\n"
+        f"  autoprompt score {out}/best.json --data FILE     measure it on other labelled texts"
+    )
+
+
+def result_document(result: SearchResult, out: str) -> dict[str, Any]:
+    """The result for programs."""
+    return {
+        "out": out,
+        "best": result.best.to_dict(),
+        "baseline": result.baseline.to_dict(),
+        "seeds": [prompt.to_dict() for prompt in result.seeds],
+        "verdict": result.verdict.to_dict(),
+        "ledger": result.ledger.to_dict(),
+        "trials": result.trials,
+        "finish_reason": result.finish_reason,
+        "test_reads": result.test_reads,
+    }
+
+
+def _score(prompt: Prompt, metric: str) -> str:
+    found = prompt.scores["dev"][metric]
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}] (n={found['n']})"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

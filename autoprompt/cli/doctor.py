@@ -1,0 +1,78 @@
+"""`autoprompt doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable
+
+import click
+
+PACKAGES = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "scikit-learn", "numpy")
+
+
+@click.command()
+def doctor() -> None:
+    """Check the installation, and show what it runs on."""
+    click.echo(f"python         {platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        click.echo(f"{name:14} {importlib.metadata.version(name)}")
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("devices", _devices),
+        ("spaces", _spaces),
+        ("sample tasks", _samples),
+        ("model", _model),
+    ]
+    failed = 0
+    for name, check in checks:
+        try:
+            click.echo(f"{name:14} {check()}")
+        except Exception as error:  # each check reports, and the next one runs
+            failed += 1
+            click.echo(f"{name:14} FAILED: {error}")
+    if failed:
+        click.echo("Something is missing: install autoprompt again.", err=True)
+        sys.exit(1)
+    click.echo("All is well. Next: autoprompt demo")
+
+
+def _devices() -> str:
+    import torch
+
+    found = [f"cpu ({torch.get_num_threads()} threads)"]
+    if torch.cuda.is_available():
+        found.append(f"cuda ({torch.cuda.get_device_name()})")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return ", ".join(found)
+
+
+def _spaces() -> str:
+    from autoprompt.spaces import SearchSpace, shipped_spaces
+
+    return ", ".join(SearchSpace.load(name).name for name in shipped_spaces())
+
+
+def _samples() -> str:
+    from autoprompt.tasks.task import Task, sample_tasks
+
+    return ", ".join(f"{name} ({len(Task.load(name).test)} test)" for name in sample_tasks())
+
+
+def _model() -> str:
+    from autoprompt.cli.console import quiet_libraries
+    from autoprompt.models.loading import load_model
+    from autoprompt.prediction import Predictor
+    from autoprompt.prompts import Prompt
+    from autoprompt.templates import Template
+    from autoprompt.verbalizers import Verbalizer
+
+    quiet_libraries()
+    prompt = Prompt(
+        Template.parse("{text} It was {mask}."),
+        Verbalizer.of({"negative": ["terrible"], "positive": ["great"]}),
+    )
+    model = load_model()
+    (prediction,) = Predictor(prompt, model).predict(["A warm, funny film."])
+    return f"{model.identity.name} predicts {prediction.label!r} for 'A warm, funny film.'"

@@ -1,0 +1,77 @@
+"""The `autoprompt` command: its verbs, and how errors reach the user.
+
+Nothing here or at the top of a verb's file imports torch: `--help` must be quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from autoprompt import __version__
+from autoprompt.cli.demo import demo
+from autoprompt.cli.doctor import doctor
+from autoprompt.cli.init import init
+from autoprompt.cli.predict import predict
+from autoprompt.cli.score import score
+from autoprompt.cli.search import search
+from autoprompt.cli.spaces import spaces
+from autoprompt.errors import AutopromptError
+
+DEBUG = "AUTOPROMPT_DEBUG"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="autoprompt")
+@click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
+def cli(debug: bool) -> None:
+    """Find the best prompt for a task on a language model that you run yourself.
+
+    Begin with `autoprompt demo`, or with `autoprompt init --task FILE` on your own examples.
+    """
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+for verb in (demo, init, search, score, predict, spaces, doctor):
+    cli.add_command(verb)
+
+
+def main() -> None:
+    """Run the command line; exit with 2 for wrong usage or input, with 1 for a failed run."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _end("interrupted; what was finished is kept", 130)
+    except KeyboardInterrupt:
+        _end("interrupted; what was finished is kept", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except AutopromptError as error:
+        if os.environ.get(DEBUG):
+            raise
+        _end(str(error), error.exit_code)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        _end(
+            f"{type(error).__name__}: {reason} (unexpected; `autoprompt --debug ...` shows where)",
+            1,
+        )
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"autoprompt: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -104,7 +104,9 @@ def matthews_of(confusions: Floats) -> Floats:
     true, predicted = confusions.sum(axis=-1), confusions.sum(axis=-2)
     covariance = hits * n - (true * predicted).sum(axis=-1)
     spread = (n**2 - (true**2).sum(axis=-1)) * (n**2 - (predicted**2).sum(axis=-1))
-    return np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0)
+    zeros = np.zeros_like(covariance)
+    result: Floats = np.divide(covariance, np.sqrt(spread), out=zeros, where=spread > 0)
+    return result
 
 
 def _accuracy(log_probabilities: Floats, gold: Ints) -> Measure:

@@ -55,7 +55,7 @@ class WordScorer:
         self._cache: OrderedDict[str, dict[Key, Row]] = OrderedDict()
         self._paid: dict[str, set[Key]] = {}
         self._fresh: list[tuple[str, set[Key]]] = []
-        self._groups: dict[str, dict[int, _Group]] = {}
+        self._ids: dict[str, dict[str, tuple[int, ...] | VerbalizerError]] = {}
 
     def scores(self, frame: Frame, examples: Sequence[Example]) -> NDArray[np.float32]:
         """Log-probabilities of the words at the frame's mask.
@@ -81,10 +81,13 @@ class WordScorer:
             VerbalizerError: a word cannot be written at this frame's mask, or the words of two
                 labels are the same tokens there.
         """
+        known = self._ids_in(frame)
         owner: dict[tuple[int, ...], str] = {}
         for label, words in zip(verbalizer.labels, verbalizer.words, strict=True):
             for word in words:
-                ids = self.model.encoder.word_ids(frame, word)
+                ids = known[word]
+                if isinstance(ids, VerbalizerError):
+                    raise ids
                 other = owner.setdefault(ids, label)
                 if other != label:
                     raise VerbalizerError(
@@ -149,19 +152,26 @@ class WordScorer:
 
     def _groups_of(self, frame: Frame) -> dict[int, _Group]:
         """The words by their number of tokens at this frame's mask."""
-        if frame.key not in self._groups:
-            found: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
-            for index, word in enumerate(self.words):
+        found: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        for word, ids in self._ids_in(frame).items():
+            if not isinstance(ids, VerbalizerError):  # else `columns` raises it, should it be asked
+                found.setdefault(len(ids), []).append((self.column[word], ids))
+        return {
+            masks: _Group([index for index, _ in members], [ids for _, ids in members])
+            for masks, members in sorted(found.items())
+        }
+
+    def _ids_in(self, frame: Frame) -> dict[str, tuple[int, ...] | VerbalizerError]:
+        """Each word's ids at this frame's mask, or why it cannot be written there."""
+        if frame.key not in self._ids:
+            table: dict[str, tuple[int, ...] | VerbalizerError] = {}
+            for word in self.words:
                 try:
-                    ids = self.model.encoder.word_ids(frame, word)
-                except VerbalizerError:
-                    continue  # `columns` raises it, should a verbalizer ask for the word
-                found.setdefault(len(ids), []).append((index, ids))
-            self._groups[frame.key] = {
-                masks: _Group([index for index, _ in members], [ids for _, ids in members])
-                for masks, members in sorted(found.items())
-            }
-        return self._groups[frame.key]
+                    table[word] = self.model.encoder.word_ids(frame, word)
+                except VerbalizerError as error:
+                    table[word] = error
+            self._ids[frame.key] = table
+        return self._ids[frame.key]
 
     def _shrink(self, current: str) -> None:
         kept = sum(len(rows) for rows in self._cache.values())

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprompt.errors import TaskError, listing
+from autoprompt.errors import ScoringError, TaskError, listing
 from autoprompt.prompts import Calibration, Frame, Prompt
 from autoprompt.scoring.calibration import calibrated, content_free, log_prior
-from autoprompt.scoring.label_scores import Floats, label_scores
+from autoprompt.scoring.label_scores import Floats, label_scores, log_softmax
 from autoprompt.scoring.metrics import Ints, Measure, measures, metric_value
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
 from autoprompt.verbalizers import Verbalizer
 
 CLIP = float(np.log(100.0))  # one hopeless example must not outweigh a block of good ones
+INVERSE_TEMPERATURES = tuple(float(x) for x in np.geomspace(0.05, 4.0, 14))
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,22 @@ class Scored:
     Attributes:
         log_probabilities: shape `(examples, labels)`, normalised over labels.
         gold: shape `(examples,)`, label indices.
+
+    Raises:
+        ScoringError: a score is not finite; the greatest of scores with a NaN is the NaN.
     """
 
     log_probabilities: Floats
     gold: Ints
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.log_probabilities).all():
+            raise ScoringError("a prompt has label scores that are not finite (NaN or infinite)")
+
     @property
     def predictions(self) -> Ints:
         """The label indices with the highest scores; the first of equals."""
         result: Ints = self.log_probabilities.argmax(axis=1)
-        return result
-
-    @property
-    def log_likelihoods(self) -> Floats:
-        """log p(gold label) of each example, not below `-CLIP`."""
-        found = self.log_probabilities[np.arange(len(self.gold)), self.gold]
-        result: Floats = np.maximum(found, -CLIP)
         return result
 
     def measures(self) -> dict[str, Measure]:
@@ -52,9 +53,10 @@ class Scored:
         """The bare value of one metric."""
         return metric_value(name, self.predictions, self.gold, self.log_probabilities.shape[1])
 
-    def first(self, count: int) -> Scored:
-        """The scores of the first examples."""
-        return Scored(self.log_probabilities[:count], self.gold[:count])
+    def last(self, count: int) -> Scored:
+        """The scores of the last `count` examples."""
+        start = len(self.gold) - count
+        return Scored(self.log_probabilities[start:], self.gold[start:])
 
 
 def gold_indices(examples: Sequence[Example], labels: Sequence[str]) -> Ints:
@@ -116,12 +118,20 @@ def evaluate(prompt: Prompt, scorer: WordScorer, examples: Sequence[Example]) ->
     return Scored(predict(prompt, scorer, examples), gold)
 
 
-def selection_value(scored: Scored, metric: str) -> float:
-    """The number that a search maximises: the metric, ties broken by log-likelihood.
+def tempered_log_likelihoods(scored: Scored) -> Floats:
+    """log p(gold label) of each example at the temperature that suits the prompt best.
 
-    With 32 dev examples dozens of prompts have the same accuracy. The mean clipped log-likelihood,
-    scaled to less than half of what one example can change in accuracy, orders them without ever
-    turning the order of two accuracies.
+    This is what a search maximises. A masked language model's label scores are often far too sure
+    or too unsure of themselves, and differently so for each template; one temperature for a
+    prompt takes that out, and what is left tells prompts apart with far fewer examples than
+    accuracy does. Predictions do not change with the temperature.
+
+    Returns:
+        Shape `(examples,)`, each not below `-CLIP`.
     """
-    likelihood = 1.0 + float(scored.log_likelihoods.mean()) / CLIP  # from 0 to 1
-    return scored.metric(metric) + 0.5 * likelihood / len(scored.gold)
+    rows = np.arange(len(scored.gold))
+    found = [
+        np.maximum(log_softmax(scored.log_probabilities * inverse)[rows, scored.gold], -CLIP)
+        for inverse in INVERSE_TEMPERATURES
+    ]
+    return max(found, key=lambda values: float(values.mean()))

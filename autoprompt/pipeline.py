@@ -12,27 +12,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autoprompt.errors import InputError, SearchError
 from autoprompt.files import write_json
 from autoprompt.models.protocol import LanguageModel
-from autoprompt.objective import Scored, evaluate
-from autoprompt.prompts import Prompt
+from autoprompt.objective import Scored, evaluate, raw_label_scores
+from autoprompt.prompts import Frame, Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.search.budget import Budget
 from autoprompt.search.candidates import CandidateTable
 from autoprompt.search.selection import Selection, select
+from autoprompt.search.selection_data import SelectionData
 from autoprompt.search.storage import open_study
 from autoprompt.search.study import Record, StudyLoop
-from autoprompt.search.trials import TrialRunner, words_to_score
+from autoprompt.search.trials import Outcome, TrialRunner, words_to_score
 from autoprompt.search.verdict import Verdict, judge
 from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import Example
+from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tasks.task import Task
+from autoprompt.verbalizers import Verbalizer
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 FORECAST_EXAMPLES = 32
-FINAL = "final"
+SELECTION_EXAMPLES = "selection_examples"
 
 log = logging.getLogger("autoprompt")
 
@@ -43,8 +46,8 @@ class SearchResult:
 
     Attributes:
         best: the prompt that selection chose.
-        baseline: the seed prompt that was best on dev.
-        seeds: every seed prompt with its dev scores.
+        baseline: the seed prompt that was best on the selection data.
+        seeds: every seed prompt with its scores there.
         verdict: winner against baseline on test.
         ledger: what was spent, the test included.
         trials: how many were run, seeds included.
@@ -91,7 +94,7 @@ class Observer:
         """Called once, before the first trial."""
 
     def trial(self, record: Record, spent: Spent, best: float | None) -> None:
-        """Called after each trial; `best` is the incumbent's dev metric."""
+        """Called after each trial; `best` is the most likely prompt's metric so far."""
 
     def note(self, text: str) -> None:
         """Called with something that the user should know."""
@@ -111,7 +114,7 @@ def search(
     """Find the best prompt for a task and compare it with the expert's.
 
     Args:
-        task: train fits, dev selects, test is read once, for the verdict.
+        task: train fits, train (cross-fitted) and dev select, test is read once, for the verdict.
         space: seed prompts and what may vary.
         model: a loaded language model.
         out: the run directory; None keeps nothing.
@@ -125,29 +128,66 @@ def search(
     """
     observer = observer or Observer()
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
-    own_space = space.restricted(task.fields, task.labels)
+    table = CandidateTable(space.restricted(task.fields, task.labels))
+    words, left_out = words_to_score(table, model.encoder.word_ids)
+    data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
+    runner = TrialRunner(task, data, table, WordScorer(model, words), seed)
+    _check_seeds(runner)
+    limits.check(table.seeds, runner.most_forwards())
     with _run_directory(out, resume) as run, _logging_to(run.log):
-        session = _Session(task, own_space, model, run, limits, seed, observer)
+        session = _Session(runner, run, limits, observer, left_out)
         return session.result()
 
 
+def _selection_examples(budget: Budget, out: str | Path | None, resume: bool) -> int | None:
+    """The most selection examples; a resumed run keeps what it began with."""
+    if out is not None and resume:
+        known = RunDirectory(out).read_config().get(SELECTION_EXAMPLES, ...)
+        if known is None or isinstance(known, int):  # None is a value here, ... stands for absent
+            return known
+    return budget.selection_examples()
+
+
+def _check_seeds(runner: TrialRunner) -> None:
+    """Refuse seed prompts that the model cannot score, before anything is written.
+
+    Raises:
+        InputError: a seed's template is too long for the model, or its words cannot be written.
+        ScoringError: the model's scores are not finite.
+    """
+    space = runner.table.space
+    probe = WordScorer(runner.scorer.model, runner.scorer.words)
+    for number, seed in enumerate(space.seeds, start=1):
+        verbalizer = Verbalizer.of(seed.words, space.labels)
+        try:
+            raw_label_scores(probe, Frame(seed.template), verbalizer, runner.task.train[:1])
+        except InputError as error:
+            raise type(error)(f"seed prompt {number}: {error}") from error
+
+
 class _Session:
-    """One search in an open run directory."""
+    """One search in an open run directory.
+
+    Args:
+        runner: holds task, table, scorer and seed.
+        run: the directory, locked.
+        budget: when to stop.
+        observer: hears of the progress.
+        left_out: candidate words that are not scored.
+    """
 
     def __init__(
         self,
-        task: Task,
-        space: SearchSpace,
-        model: LanguageModel,
+        runner: TrialRunner,
         run: RunDirectory,
         budget: Budget,
-        seed: int,
         observer: Observer,
+        left_out: Sequence[str],
     ) -> None:
-        self.task, self.model, self.directory = task, model, run
-        self.budget, self.seed, self.observer = budget, seed, observer
-        table = CandidateTable(space)
-        words, left_out = words_to_score(table, model.encoder.word_ids)
+        self.runner, self.directory, self.budget, self.observer = runner, run, budget, observer
+        self.task, self.table, self.seed = runner.task, runner.table, runner.seed
+        self.scorer, self.model = runner.scorer, runner.scorer.model
+        task, space, model = self.task, self.table.space, self.model
         for note in task.notes:
             self._note(note)
         if left_out:
@@ -157,27 +197,29 @@ class _Session:
             )
         if not model.encoder.exact:
             self._note("this tokenizer joins text differently around a mask: prompts are ids-only")
-        self.scorer = WordScorer(model, words)
-        self.runner = TrialRunner(task, table, self.scorer, seed)
-        self.table = table
         settings = {
             "task": task.fingerprint(),
             "space": space.fingerprint(),
             "model": model.identity.weights,
             "tokenizer": model.identity.tokenizer,
             "metric": task.metric,
-            "seed": seed,
+            "seed": self.seed,
+            "selection": split_digest(runner.data.examples),
         }
         self.study = open_study(run.database, settings)
         write_json(run.config, {**settings, **self._described(space)})
-        self.loop = StudyLoop(self.study, table, self.runner, run, budget, seed)
+        self.loop = StudyLoop(self.study, self.table, runner, run, budget, self.seed)
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
         self._forecast()
         reason = self.loop.run(self._heard)
         records = [self.loop.records[i] for i in range(len(self.loop.records))]
-        selection = select(records, self.table.seeds)
+        selection = select(records, self.table.seeds, self._on_selection_data)
+        self._note(
+            f"{selection.contenders} of {len(self.loop.by_digest)} prompts clearly beat the best "
+            f"seed on the selection data"
+        )
         for record in records:
             if record.failure:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
@@ -200,6 +242,15 @@ class _Session:
             test_reads=reads,
         )
 
+    def _on_selection_data(self, outcome: Outcome) -> Scored:
+        found = self.directory.read_scores(outcome.prompt.digest)
+        if found is None:
+            raise SearchError(
+                f"{self.directory.scores} lacks the scores of prompt {outcome.prompt.digest}, "
+                f"which a finished trial wrote; restore them, or search again elsewhere"
+            )
+        return Scored(found, self.runner.data.gold)
+
     # -- progress -----------------------------------------------------------------------------
 
     def _note(self, text: str) -> None:
@@ -207,14 +258,14 @@ class _Session:
         self.observer.note(text)
 
     def _heard(self, record: Record, spent: Spent) -> None:
-        best = self.loop.race.incumbent
+        best = self.loop.best
         log.info(
             "trial %d: %s (%s)",
             record.proposal,
             record.failure or (record.outcome and record.outcome.metric),
             record.outcome.prompt.template.text if record.outcome else "",
         )
-        self.observer.trial(record, spent, best if best > float("-inf") else None)
+        self.observer.trial(record, spent, best.metric if best else None)
 
     def _forecast(self) -> None:
         """Time a few train examples in the first seed; the rows are not kept and not paid for."""
@@ -226,7 +277,7 @@ class _Session:
         probe.begin()
         probe.scores(frame, examples)
         rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
-        each = len(self.task.dev) * self.runner.variants()
+        each = len(self.runner.data.examples) * self.runner.variants()
         trials = self.budget.likely_trials(each)
         final = 2 * len(self.task.test) * self.runner.variants()
         forwards = min(self.budget.forwards or trials * self.runner.most_forwards(), 10**9) + final
@@ -323,6 +374,7 @@ class _Session:
             "space_name": space.name,
             "model_name": self.model.identity.name,
             "budget": vars(self.budget),
+            SELECTION_EXAMPLES: self.runner.data.most,
             "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
         }
 
@@ -331,7 +383,8 @@ def _row(record: Record) -> dict[str, Any]:
     outcome = record.outcome
     row: dict[str, Any] = {"trial": record.proposal, "parameters": record.parameters}
     if outcome is None:
-        return {**row, "state": "failed", "reason": record.failure}
+        spent = record.spent.to_dict()
+        return {**row, "state": "failed", "reason": record.failure, "spent": spent}
     state = "repeated" if outcome.repeats is not None else "scored"
     if outcome.value is None:
         state = "dropped"
@@ -340,8 +393,8 @@ def _row(record: Record) -> dict[str, Any]:
         "state": state,
         "repeats": outcome.repeats,
         "metric": outcome.metric,
-        "log_likelihood": outcome.log_likelihood,
-        "dev_examples": outcome.seen,
+        "value": outcome.value,
+        "examples": outcome.seen,
         "template": outcome.prompt.template.text,
         "verbalizer": outcome.prompt.verbalizer.as_dict(),
         "calibration": outcome.prompt.calibration.method,

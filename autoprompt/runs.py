@@ -6,6 +6,7 @@ the one process that holds the lock.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from autoprompt.scoring.label_scores import Floats
 
 OURS = {
     "study.db",
+    "study.db-journal",
     "study.db-wal",
     "study.db-shm",
     "scores",
@@ -35,6 +37,7 @@ OURS = {
     "log.txt",
     ".lock",
 }
+HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
 
 class RunDirectory:
@@ -68,7 +71,7 @@ class RunDirectory:
                 f"choose another --out"
             )
         found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        if foreign := sorted(found - OURS):
+        if foreign := sorted(name for name in found if not _is_ours(name)):
             raise RunDirectoryError(
                 f"{self.path} holds files that are not of a run ({', '.join(foreign[:3])}); "
                 f"choose an empty or new directory"
@@ -91,6 +94,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0)
             with lock:
+                self._sweep()
                 yield
         except Timeout as error:
             raise RunDirectoryError(
@@ -101,10 +105,22 @@ class RunDirectory:
                 f"cannot write a run to {self.path}: {error.strerror}; choose another --out"
             ) from error
 
-    def write_scores(self, digest: str, log_probabilities: Floats, examples: str) -> None:
-        """Keep a prompt's per-example scores on dev, by the prompt's digest."""
-        import io
+    def _sweep(self) -> None:
+        """Remove the files that a killed process had half written."""
+        own = [path for path in self.path.iterdir() if path.name.startswith(HALF_WRITTEN)]
+        for path in [*own, *self.prompts.glob(".*.json.*"), *self.scores.glob(".*.npz.*")]:
+            path.unlink()
 
+    def read_config(self) -> dict[str, Any]:
+        """What the run was begun with; empty where nothing readable is there."""
+        try:
+            found = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_scores(self, digest: str, log_probabilities: Floats, examples: str) -> None:
+        """Keep a prompt's per-example scores on the selection data, by the prompt's digest."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, log_probabilities=log_probabilities, examples=np.array(examples)
@@ -140,6 +156,10 @@ class RunDirectory:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name.startswith(HALF_WRITTEN)
 
 
 def prompt_file(path: str | Path) -> Path:

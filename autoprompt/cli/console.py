@@ -72,11 +72,11 @@ def quiet_libraries() -> None:
 
 def print_result(result: SearchResult, metric: str, out: str) -> None:
     """The result for people: seeds, winner, verdict, cost, and what to do next."""
-    click.echo(f"\nSeed prompts, {metric} on dev:")
+    click.echo(f"\nSeed prompts, {metric} on the selection data (train and dev):")
     for prompt in result.seeds:
         click.echo(f"  {_score(prompt, metric)}  {prompt.template.text}   [{prompt.verbalizer}]")
     best = result.best
-    click.echo(f"\nWinner, {metric} on dev: {_score(best, metric)}")
+    click.echo(f"\nWinner: {_score(best, metric)}")
     click.echo(f"  template     {best.template.text}")
     click.echo(f"  label words  {best.verbalizer}")
     click.echo(f"  calibration  {best.calibration.method}")
@@ -113,7 +113,7 @@ def result_document(result: SearchResult, out: str) -> dict[str, Any]:
 
 
 def _score(prompt: Prompt, metric: str) -> str:
-    found = prompt.scores["dev"][metric]
+    found = prompt.scores["selection"][metric]
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}] (n={found['n']})"
 
 

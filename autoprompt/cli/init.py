@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -34,10 +35,12 @@ def init(
     task = Task.load(task_path, columns=columns_of(text_columns, label_column), encoding=encoding)
     text = draft_space(task.name, task.fields, task.labels)
     write_atomically(target, text)
-    given = "".join(f" --text-column {name}" for name in text_columns)
-    given += f" --label-column {label_column}" if label_column else ""
-    given += f" --encoding {encoding}" if encoding != "utf-8" else ""
+    given = ["--task", task_path]
+    given += [part for name in text_columns for part in ("--text-column", name)]
+    given += ["--label-column", label_column] if label_column else []
+    given += ["--encoding", encoding] if encoding != "utf-8" else []
+    given += ["--space", out, "--out", "run"]
     click.echo(
         f"Wrote {out}: look at its label words and seed prompts, which are guesses from the label "
-        f"names.\n\nNext:\n  autoprompt search --task {task_path}{given} --space {out} --out run"
+        f"names.\n\nNext:\n  autoprompt search {shlex.join(given)}"
     )

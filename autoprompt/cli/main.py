@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
@@ -42,7 +43,7 @@ for verb in (demo, init, search, score, predict, spaces, doctor):
 def main() -> None:
     """Run the command line; exit with 2 for wrong usage or input, with 1 for a failed run."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="autoprompt", standalone_mode=False)
     except click.exceptions.Abort:
         _end("interrupted; what was finished is kept", 130)
     except KeyboardInterrupt:
@@ -55,12 +56,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except AutopromptError as error:
-        if os.environ.get(DEBUG):
-            raise
         _end(str(error), error.exit_code)
     except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         _end(
             f"{type(error).__name__}: {reason} (unexpected; `autoprompt --debug ...` shows where)",
@@ -69,6 +66,8 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
     click.echo(f"autoprompt: {message}", err=True)
     sys.exit(code)
 

@@ -8,6 +8,8 @@ from autoprompt.errors import InputError, UnknownNameError
 
 PRESETS = {"quick": 4_000, "standard": 20_000, "thorough": 100_000}  # forwards
 MAX_REPEATS = 100
+FULL_SCORES = 20  # prompts that a budget of forwards allows to score in full, at least
+FEWEST = 32  # selection examples
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,35 @@ class Budget:
         if preset is not None and forwards is None:
             forwards = PRESETS[preset]
         return cls(trials, forwards, seconds)
+
+    def selection_examples(self) -> int | None:
+        """The most examples to compare prompts on: a limit of forwards must allow some prompts.
+
+        None stands for no limit.
+        """
+        return None if self.forwards is None else max(self.forwards // FULL_SCORES, FEWEST)
+
+    def check(self, seeds: int, forwards_a_trial: int) -> None:
+        """Refuse limits that the seed prompts, which are always scored, could overshoot.
+
+        Args:
+            seeds: how many there are.
+            forwards_a_trial: the most that one may take.
+
+        Raises:
+            InputError: there are too few trials or forwards.
+        """
+        if self.trials is not None and self.trials < seeds:
+            raise InputError(
+                f"--trials {self.trials} is less than the {seeds} seed prompts, which are always "
+                f"scored; allow {seeds} or more"
+            )
+        most = seeds * forwards_a_trial
+        if self.forwards is not None and self.forwards < most:
+            raise InputError(
+                f"{self.forwards:,} forwards may not suffice for the {seeds} seed prompts "
+                f"({most:,}); raise --forwards, or draw fewer examples with --k-shot"
+            )
 
     def finish_reason(
         self, trials: int, forwards: int, seconds: float, next_forwards: int, repeats: int

@@ -1,9 +1,9 @@
-"""Dropping a candidate early, on blocks of dev examples in a fixed order.
+"""Dropping a candidate early, on blocks of selection examples in a fixed order.
 
-After each block a candidate's mean log-likelihood is compared with those of earlier candidates on
-the same examples (asynchronous successive halving, Li et al. 2020), and it is dropped where even a
-perfect rest could not reach the incumbent (lossless). Only finished trials count, so that an
-interrupted one leaves no trace.
+After each block a candidate's mean tempered log-likelihood is compared with those of earlier
+candidates on the same examples (asynchronous successive halving, Li et al. 2020), and it is dropped
+where even a perfect rest could not reach the incumbent (lossless). Only finished trials count, so
+that an interrupted one leaves no trace.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JUDGES = 6  # candidates that must have been at a rung before it judges
 
 
 def rungs(examples: int) -> list[int]:
-    """How many dev examples have been seen after each block: doubling, the last is all.
+    """How many examples have been seen after each block: doubling, the last is all.
 
     >>> rungs(200)
     [32, 64, 128, 200]
@@ -41,17 +41,17 @@ class Race:
         self._reached: dict[int, list[float]] = defaultdict(list)
         self.incumbent = -np.inf
 
-    def finish(self, reports: Mapping[int, float], metric: float | None) -> None:
+    def finish(self, reports: Mapping[int, float], value: float | None) -> None:
         """Enter a finished candidate.
 
         Args:
             reports: rung to mean log-likelihood.
-            metric: its metric on all examples; None where it was dropped.
+            value: that of all examples; None where it was dropped.
         """
-        for rung, value in reports.items():
-            self._reached[rung].append(value)
-        if metric is not None:
-            self.incumbent = max(self.incumbent, metric)
+        for rung, reached in reports.items():
+            self._reached[rung].append(reached)
+        if value is not None:
+            self.incumbent = max(self.incumbent, value)
 
     def drops(self, rung: int, value: float) -> bool:
         """Whether a mean log-likelihood is too low to go on from a rung."""
@@ -61,6 +61,10 @@ class Race:
         better = sum(other > value for other in others)
         return better >= max(1.0, KEPT * (len(others) + 1))
 
-    def hopeless(self, hits: int, seen: int, examples: int) -> bool:
-        """Whether accuracy cannot reach the incumbent's even if all the rest is right."""
-        return (hits + examples - seen) / examples < self.incumbent
+    def hopeless(self, value: float, seen: int, examples: int) -> bool:
+        """Whether even certainty about all the rest could not reach the incumbent.
+
+        A log-likelihood is at most 0, and the temperature that suits the seen part best gives it
+        at least what any other does: the mean of all is at most `value * seen / examples`.
+        """
+        return value * seen / examples < self.incumbent

@@ -1,32 +1,45 @@
-"""Which prompt a search returns. Significance has no say here, and the test split neither."""
+"""Which prompt a search returns. The test split has no say here.
+
+With few examples the best of many candidates is mostly lucky. So a candidate must clearly beat the
+best seed prompt before it may replace it, and among those that accuracy cannot tell apart the
+likelihood decides, which is the finer measure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from autoprompt.errors import SearchError
+from autoprompt.objective import Scored, tempered_log_likelihoods
+from autoprompt.scoring.label_scores import Floats
 from autoprompt.search.study import Record
 from autoprompt.search.trials import Outcome
 
 FINALISTS = 10
+CLEARLY = 2.0  # paired standard errors by which a candidate must beat the best seed
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The choice made on dev.
+    """The choice made on the selection data.
 
     Attributes:
         winner: the proposal and outcome that is returned.
-        baseline: those of the seed that was best on dev.
+        baseline: those of the best seed prompt.
         seeds: all seeds, in their order.
-        finalists: the best fully scored prompts, the winner first.
+        finalists: the best fully scored prompts, the highest value first.
+        contenders: how many candidates clearly beat the baseline.
     """
 
     winner: tuple[int, Outcome]
     baseline: tuple[int, Outcome]
     seeds: tuple[Outcome, ...]
     finalists: tuple[Outcome, ...]
+    contenders: int
 
     @property
     def kept_seed(self) -> bool:
@@ -34,14 +47,22 @@ class Selection:
         return self.winner[1].prompt.digest == self.baseline[1].prompt.digest
 
 
-def select(records: Sequence[Record], seeds: int) -> Selection:
-    """The prompt with the best dev metric; log-likelihood, then age, break ties.
+def select(
+    records: Sequence[Record], seeds: int, scored_of: Callable[[Outcome], Scored]
+) -> Selection:
+    """Choose a prompt.
 
-    Seeds take part, so that the result is never worse than the expert on dev.
+    1. The baseline is the seed with the best metric; likelihood, then age, break ties.
+    2. A contender's metric is not below the baseline's, and its mean tempered log-likelihood is
+       higher by more than `CLEARLY` paired standard errors. Without contenders the seed is kept.
+    3. Of the contenders that lie within one paired standard error of the most accurate one, the
+       most likely wins (the one-standard-error rule of Breiman et al. 1984, with likelihood in the
+       place of simplicity).
 
     Args:
         records: finished trials; those that were dropped or failed do not count.
         seeds: how many of the first are seeds.
+        scored_of: an outcome's per-example scores on the selection data.
     """
     full = [
         (record.proposal, record.outcome)
@@ -50,17 +71,67 @@ def select(records: Sequence[Record], seeds: int) -> Selection:
         and record.outcome.value is not None
         and record.outcome.repeats is None
     ]
-    own = [(proposal, outcome) for proposal, outcome in full if proposal < seeds]
+    own = [item for item in full if item[0] < seeds]
     if not own:
         raise SearchError("no seed prompt was scored in full; run the search again")
+    baseline = max(own, key=_by_metric)
+    contenders = _contenders(full, baseline, scored_of)
+    winner = _most_likely_of_the_best(contenders, scored_of) if contenders else baseline
     ranked = sorted(full, key=lambda item: (-_value(item[1]), item[0]))
-    baseline = min(own, key=lambda item: (-_value(item[1]), item[0]))
     return Selection(
-        winner=ranked[0],
+        winner=winner,
         baseline=baseline,
         seeds=tuple(outcome for _, outcome in own),
         finalists=tuple(outcome for _, outcome in ranked[:FINALISTS]),
+        contenders=len(contenders),
     )
+
+
+Item = tuple[int, Outcome]
+
+
+def _contenders(
+    full: Sequence[Item], baseline: Item, scored_of: Callable[[Outcome], Scored]
+) -> list[Item]:
+    known = tempered_log_likelihoods(scored_of(baseline[1]))
+    found = []
+    for item in full:
+        if _by_metric(item)[0] < _by_metric(baseline)[0] or _value(item[1]) <= _value(baseline[1]):
+            continue
+        gain = tempered_log_likelihoods(scored_of(item[1])) - known
+        if gain.mean() > CLEARLY * standard_error(gain):
+            found.append(item)
+    return found
+
+
+def _most_likely_of_the_best(
+    contenders: Sequence[Item], scored_of: Callable[[Outcome], Scored]
+) -> Item:
+    hits = {proposal: _hits(scored_of(outcome)) for proposal, outcome in contenders}
+    leader = hits[max(contenders, key=_by_metric)[0]]
+    close = []
+    for item in contenders:
+        behind = leader - hits[item[0]]
+        if behind.mean() <= standard_error(behind):
+            close.append(item)
+    return max(close, key=lambda item: (_value(item[1]), -item[0]))
+
+
+def standard_error(differences: Floats) -> float:
+    """Of the mean of paired differences."""
+    if len(differences) < 2:
+        return math.inf
+    return float(differences.std(ddof=1)) / math.sqrt(len(differences))
+
+
+def _hits(scored: Scored) -> Floats:
+    return np.asarray(scored.predictions == scored.gold, dtype=np.float64)
+
+
+def _by_metric(item: Item) -> tuple[float, float, int]:
+    proposal, outcome = item
+    assert outcome.metric is not None
+    return outcome.metric, _value(outcome), -proposal
 
 
 def _value(outcome: Outcome) -> float:

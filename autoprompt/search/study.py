@@ -19,7 +19,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoprompt.errors import AutopromptError, InputError, SearchError
+from autoprompt.errors import AutopromptError, SearchError
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
@@ -29,6 +29,7 @@ from autoprompt.search.racing import Race
 from autoprompt.search.storage import fail_zombies
 from autoprompt.search.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
+from autoprompt.tasks.examples import split_digest
 
 PROPOSAL = "proposal"
 OUTCOME = "outcome"
@@ -66,7 +67,7 @@ class StudyLoop:
         table: what a trial may choose.
         runner: scores a candidate.
         run: where per-example scores go.
-        budget: when to stop.
+        budget: when to stop; see `Budget.check`.
         seed: the run's seed.
     """
 
@@ -86,6 +87,7 @@ class StudyLoop:
         self.budget = budget
         self.seed = seed
         self.race = Race()
+        self.best: Outcome | None = None
         self.records: dict[int, Record] = {}
         self.by_digest: dict[str, int] = {}
         self.spent = Spent()
@@ -99,16 +101,6 @@ class StudyLoop:
         """
         seeds = self.table.seeds
         bound = self.runner.most_forwards()
-        if self.budget.trials is not None and self.budget.trials < seeds:
-            raise InputError(
-                f"--trials {self.budget.trials} is less than the {seeds} seed prompts, which are "
-                f"always scored; allow {seeds} or more"
-            )
-        if self.budget.forwards is not None and self.budget.forwards < seeds * bound:
-            raise InputError(
-                f"{self.budget.forwards:,} forwards may not suffice for the {seeds} seed prompts "
-                f"({seeds * bound:,}); raise --forwards, or draw fewer examples with --k-shot"
-            )
         started = time.perf_counter() - self.spent.seconds
         while True:
             index = len(self.records)
@@ -159,7 +151,7 @@ class StudyLoop:
         return trial
 
     def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
-        likely = self.budget.likely_trials(len(self.runner.dev) * self.runner.variants())
+        likely = self.budget.likely_trials(len(self.runner.data.examples) * self.runner.variants())
         startup = min(max(STARTUP[0], likely // 3), STARTUP[1])
         seed = derive_seed(self.seed, "sampler", index)
         if self._repeats() >= STUCK:
@@ -179,7 +171,7 @@ class StudyLoop:
             self.run_directory.write_scores(
                 outcome.prompt.digest,
                 outcome.scored.log_probabilities,
-                self.runner.task.digests()["dev"],
+                split_digest(self.runner.data.examples),
             )
         for rung, value in outcome.reports.items():
             trial.report(value, step=rung)
@@ -219,7 +211,9 @@ class StudyLoop:
             return
         if outcome.repeats is None:
             self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
-            self.race.finish(outcome.reports, outcome.metric)
+            self.race.finish(outcome.reports, outcome.value)
+            if outcome.value is not None and outcome.value == self.race.incumbent:
+                self.best = outcome
 
     def _seen_before(self, digest: str) -> Outcome | None:
         proposal = self.by_digest.get(digest)
@@ -244,7 +238,6 @@ def _to_record(outcome: Outcome) -> dict[str, Any]:
         "prompt": outcome.prompt.to_dict(),
         "value": outcome.value,
         "metric": outcome.metric,
-        "log_likelihood": outcome.log_likelihood,
         "seen": outcome.seen,
         "reports": {str(rung): value for rung, value in outcome.reports.items()},
         "spent": outcome.spent.to_dict(),
@@ -272,7 +265,6 @@ def _from_trial(trial: FrozenTrial) -> Record | None:
         prompt=Prompt.from_dict(kept["prompt"]),
         value=kept["value"],
         metric=kept["metric"],
-        log_likelihood=kept["log_likelihood"],
         seen=kept["seen"],
         reports={int(rung): value for rung, value in kept["reports"].items()},
         spent=Spent.from_dict(kept["spent"]),

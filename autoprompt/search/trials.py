@@ -1,6 +1,7 @@
 """One trial: from a candidate to a scored prompt, block by block.
 
-What is fitted is fitted on train; the trial's value is that one prompt on dev.
+What is fitted is fitted on train. A trial's value is that one prompt on the selection data: on dev
+as it is, on train with what is fitted refitted without the fold that is scored.
 """
 
 from __future__ import annotations
@@ -10,30 +11,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoprompt.demonstrations import draw, with_demonstrations
 from autoprompt.errors import VerbalizerError
 from autoprompt.objective import (
     Scored,
     calibrate,
-    evaluate,
-    gold_indices,
-    selection_value,
+    predict,
+    raw_label_scores,
+    tempered_log_likelihoods,
 )
-from autoprompt.prompts import Frame, Prompt
-from autoprompt.scoring.calibration import CONTENT_FREE, content_free
+from autoprompt.prompts import Calibration, Frame, Prompt
+from autoprompt.scoring.calibration import CONTENT_FREE, calibrated, content_free
+from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.metrics import Ints, measure
+from autoprompt.scoring.metrics import measure
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.search.candidates import Candidate, CandidateTable
 from autoprompt.search.label_words import fit_verbalizer
 from autoprompt.search.racing import Race, rungs
-from autoprompt.tasks.examples import Example
-from autoprompt.tasks.splits import shuffled_by_label
+from autoprompt.search.selection_data import SelectionData
+from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
+from autoprompt.verbalizers import Verbalizer
 
 NOTHING = Spent()
-FIT_EXAMPLES = 256  # of train, that label words and calibration are fitted on
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,21 +48,20 @@ class Outcome:
 
     Attributes:
         prompt: the frozen prompt.
-        value: `selection_value` on all of dev; None where the race dropped it.
-        metric: the bare metric on dev; None as above.
-        log_likelihood: mean clipped log-likelihood of the dev examples seen.
-        seen: dev examples seen.
-        reports: rung to mean log-likelihood.
-        scored: on the dev examples seen; None for a repetition.
+        value: mean tempered log-likelihood of all selection examples, what the search maximises;
+            None where the race dropped the candidate.
+        metric: the task's metric on them; None as above.
+        seen: selection examples seen.
+        reports: rung to mean tempered log-likelihood.
+        scored: on the selection examples seen; None for a repetition.
         spent: by this trial.
-        paid: what it ran, for `WordScorer.mark_paid` after an interruption.
+        paid: what it ran, for `TrialRunner.restore_paid` after an interruption.
         repeats: proposal that scored the same prompt before, or None.
     """
 
     prompt: Prompt
     value: float | None
     metric: float | None
-    log_likelihood: float
     seen: int
     reports: Mapping[int, float]
     scored: Scored | None = None
@@ -69,30 +74,30 @@ class TrialRunner:
     """Scores candidates of one search.
 
     Args:
-        task: its train part fits, its dev part scores.
+        task: fields, labels, metric, and the train split that demonstrations are drawn from.
+        data: what is fitted on and selected on.
         table: the space's choices.
         scorer: knows every word of the space.
         seed: the run's seed.
     """
 
-    def __init__(self, task: Task, table: CandidateTable, scorer: WordScorer, seed: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        data: SelectionData,
+        table: CandidateTable,
+        scorer: WordScorer,
+        seed: int,
+    ) -> None:
         self.task = task
+        self.data = data
         self.table = table
         self.scorer = scorer
         self.seed = seed
-        self.dev = list(task.dev)
-        self.fit_examples = _fit_part(task, seed)
-        self.fit_gold: Ints = gold_indices(self.fit_examples, task.labels)
         self.candidates = {
             label: tuple(word for word in words if word in scorer.column)
             for label, words in table.space.label_candidates().items()
         }
-
-    def most_forwards(self) -> int:
-        """The most forwards that one trial can take, word lengths of the first seed assumed."""
-        sequences = len(self.dev) + len(CONTENT_FREE)
-        sequences += 2 * len(self.fit_examples)  # to fit words, and again with demonstrations
-        return sequences * self.variants()
 
     def variants(self) -> int:
         """Forward passes a sequence: one for each token count among the words."""
@@ -100,23 +105,19 @@ class TrialRunner:
         encoder = self.scorer.model.encoder
         return len({len(encoder.word_ids(frame, word)) for word in self.scorer.words})
 
+    def most_forwards(self) -> int:
+        """The most forwards that one trial can take, word lengths of the first seed assumed."""
+        sequences = len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
+        if any(self.table.space.demonstrations):
+            sequences += len(self.data.fit)  # words are fitted before demonstrations are shown
+        return sequences * self.variants()
+
+    # -- from candidate to prompt -------------------------------------------------------------
+
     def prompt_of(self, candidate: Candidate) -> Prompt:
         """The frozen prompt of a candidate: words and calibration fitted, demonstrations drawn."""
-        bare = Template.parse(candidate.template.text)
-        if candidate.words is None:
-            word_scores = self.scorer.scores(Frame(bare), self.fit_examples)
-            verbalizer = fit_verbalizer(
-                word_scores,
-                self.fit_gold,
-                self.scorer.column,
-                self.candidates,
-                candidate.per_label,
-                candidate.aggregation,
-            )
-        else:
-            verbalizer = replace(
-                self.table.verbalizers[candidate.words], aggregation=candidate.aggregation
-            )
+        everything = np.arange(len(self.data.fit))
+        verbalizer = self._verbalizer(candidate, everything)
         shown: tuple[Example, ...] = ()
         if candidate.demonstrations:
             shown = draw(
@@ -126,21 +127,68 @@ class TrialRunner:
                 self.seed,
                 candidate.draw,
             )
-        template = with_demonstrations(bare) if shown else bare
+        template = with_demonstrations(candidate.template) if shown else candidate.template
         prompt = Prompt(template, verbalizer, demonstrations=shown, lineage=(candidate.origin,))
-        calibration = calibrate(
-            candidate.calibration,
-            self.scorer,
-            prompt.frame,
-            verbalizer,
-            self.task.fields,
-            self.unlabelled(shown),
-        )
+        calibration = self._calibration(candidate, prompt, verbalizer, everything)
         return replace(prompt, calibration=calibration)
 
-    def unlabelled(self, shown: tuple[Example, ...]) -> list[Example]:
-        """The texts that batch calibration looks at: train without what the prompt shows."""
-        return [example for example in self.fit_examples if example not in shown]
+    def _verbalizer(self, candidate: Candidate, rows: Rows) -> Verbalizer:
+        """The candidate's verbalizer, fitted on some rows of `data.fit` where it is fitted."""
+        if candidate.words is not None:
+            known = self.table.verbalizers[candidate.words]
+            return replace(known, aggregation=candidate.aggregation)
+        word_scores = self.scorer.scores(Frame(candidate.template), self.data.fit)
+        return fit_verbalizer(
+            word_scores[rows],
+            self.data.fit_gold[rows],
+            self.scorer.column,
+            self.candidates,
+            candidate.per_label,
+            candidate.aggregation,
+        )
+
+    def _calibration(
+        self, candidate: Candidate, prompt: Prompt, verbalizer: Verbalizer, rows: Rows
+    ) -> Calibration:
+        """The calibration, a batch prior taken from some rows of `data.fit`."""
+        texts = [self.data.fit[row] for row in rows]
+        texts = [example for example in texts if example not in prompt.demonstrations]
+        fields = self.task.fields
+        method = candidate.calibration
+        return calibrate(method, self.scorer, prompt.frame, verbalizer, fields, texts)
+
+    # -- scores on the selection data ---------------------------------------------------------
+
+    def selection_scores(self, candidate: Candidate, prompt: Prompt, count: int) -> Scored:
+        """Scores of the first `count` selection examples."""
+        examples = self.data.examples[:count]
+        if _is_fitted(candidate) and self.data.fit_count:
+            on_train = self._cross_fitted(candidate, prompt)[:count]
+            on_dev = predict(prompt, self.scorer, examples[self.data.fit_count :])
+            found = np.concatenate([on_train, on_dev])
+        else:
+            found = predict(prompt, self.scorer, examples)
+        for row, example in enumerate(examples[: self.data.fit_count]):
+            if example in prompt.demonstrations:
+                # The prompt shows this one's answer: it counts as knowing nothing.
+                found[row] = -np.log(len(self.task.labels))
+        return Scored(found, self.data.gold[:count])
+
+    def _cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
+        """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`.
+
+        Demonstrations keep the words of the whole fit, so that the folds share their forwards.
+        """
+        found = np.empty((len(self.data.fit), len(self.task.labels)))
+        for fold in np.unique(self.data.folds):
+            held = np.flatnonzero(self.data.folds == fold)
+            rest = np.flatnonzero(self.data.folds != fold)
+            verbalizer = self._verbalizer(candidate, rest)
+            calibration = self._calibration(candidate, prompt, verbalizer, rest)
+            examples = [self.data.fit[row] for row in held]
+            raw = raw_label_scores(self.scorer, prompt.frame, verbalizer, examples)
+            found[held] = calibrated(raw, calibration.offsets)
+        return found
 
     def run(
         self,
@@ -161,85 +209,85 @@ class TrialRunner:
         self.scorer.begin()
         prompt = self.prompt_of(candidate)
         before = seen_before(prompt.digest)
-        scored: Scored | None = None
-        reports: dict[int, float] = {}
         if before is None:
-            scored, reports = self._through_the_rungs(prompt, race, droppable)
-        spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
-        paid = self._paid(candidate, prompt, len(scored.gold) if scored else 0)
-        if before is not None:
-            return replace(before, prompt=prompt, scored=None, spent=spent, paid=paid, reports={})
-        assert scored is not None
-        whole = len(scored.gold) == len(self.dev)
-        if whole:
-            measured = measure(self.task.metric, scored.log_probabilities, scored.gold)
-            entropy = measure("cross_entropy", scored.log_probabilities, scored.gold)
-            prompt = prompt.with_scores(
-                "dev",
-                {self.task.metric: measured.to_dict(), "cross_entropy": entropy.to_dict()},
-                self.task.digests()["dev"],
-            )
-        return Outcome(
-            prompt=prompt,
-            value=selection_value(scored, self.task.metric) if whole else None,
-            metric=scored.metric(self.task.metric) if whole else None,
-            log_likelihood=float(scored.log_likelihoods.mean()),
-            seen=len(scored.gold),
-            reports=reports,
-            scored=scored,
-            spent=spent,
-            paid=paid,
+            outcome = self._raced(candidate, prompt, race, droppable)
+        else:
+            outcome = replace(before, prompt=prompt, scored=None, reports={})
+        seen = 0 if before else outcome.seen
+        return replace(
+            outcome,
+            spent=replace(self.scorer.spent, seconds=time.perf_counter() - started),
+            paid=self._paid(candidate, prompt, seen),
         )
 
-    def _through_the_rungs(
-        self, prompt: Prompt, race: Race, droppable: bool
-    ) -> tuple[Scored, dict[int, float]]:
+    def _raced(self, candidate: Candidate, prompt: Prompt, race: Race, droppable: bool) -> Outcome:
         reports: dict[int, float] = {}
-        sizes = rungs(len(self.dev))
+        sizes = rungs(len(self.data.examples))
         for rung in sizes:
             # Earlier blocks come out of the cache.
-            scored = evaluate(prompt, self.scorer, self.dev[:rung])
-            reports[rung] = float(scored.log_likelihoods.mean())
-            if not droppable or rung == sizes[-1]:
-                continue
-            hits = int((scored.predictions == scored.gold).sum())
-            hopeless = self.task.metric == "accuracy" and race.hopeless(hits, rung, len(self.dev))
-            if hopeless or race.drops(rung, reports[rung]):
+            scored = self.selection_scores(candidate, prompt, rung)
+            reports[rung] = float(tempered_log_likelihoods(scored).mean())
+            if rung == sizes[-1]:
                 break
-        return scored, reports
+            if droppable and (
+                race.hopeless(reports[rung], rung, sizes[-1]) or race.drops(rung, reports[rung])
+            ):
+                return Outcome(prompt, None, None, rung, reports, scored)
+        value = reports[sizes[-1]]
+        metric = scored.metric(self.task.metric)
+        return Outcome(self._measured(prompt, scored), value, metric, sizes[-1], reports, scored)
+
+    def _measured(self, prompt: Prompt, scored: Scored) -> Prompt:
+        """The prompt with its scores on the selection data, and on dev alone."""
+        parts = {
+            "selection": (self.data.examples, scored),
+            "dev": (self.data.dev, scored.last(len(self.data.dev))),
+        }
+        for name, (examples, part) in parts.items():
+            found = {
+                metric: measure(metric, part.log_probabilities, part.gold).to_dict()
+                for metric in (self.task.metric, "cross_entropy")
+            }
+            prompt = prompt.with_scores(name, found, split_digest(examples))
+        return prompt
 
     # -- paid rows: what an interrupted run need not count again -------------------------------
 
-    def _paid(self, candidate: Candidate, prompt: Prompt, dev_seen: int) -> dict[str, Any]:
+    def _paid(self, candidate: Candidate, prompt: Prompt, seen: int) -> dict[str, Any]:
         """What a trial looked at, small enough for a trial attribute."""
+        fit_rows = "none"
+        if _is_fitted(candidate) and self.data.fit_count and seen:
+            fit_rows = "all"  # cross-fitting scores every fold
+        elif candidate.calibration == "batch":
+            fit_rows = "not shown"
         return {
-            "fitted": candidate.words is None,
-            "calibration": candidate.calibration,
-            "dev": dev_seen,
-            "bare": candidate.template.text,
+            "bare": candidate.template.text if candidate.words is None else None,
             "template": prompt.template.text,
             "demonstrations": prompt.frame.demonstrations,
             "shown": [self.task.train.index(example) for example in prompt.demonstrations],
+            "content_free": candidate.calibration == "contextual",
+            "fit_rows": fit_rows,
+            "seen": seen,
         }
 
     def restore_paid(self, paid: Mapping[str, Any]) -> None:
         """Tell the scorer what an earlier process of this run has paid for."""
-        bare = Frame(Template.parse(paid["bare"]))
         frame = Frame(Template.parse(paid["template"]), (), paid["demonstrations"])
-        if paid["fitted"]:
-            self.scorer.mark_paid(bare, self.fit_examples)
-        if paid["calibration"] == "contextual":
+        if paid["bare"] is not None:
+            self.scorer.mark_paid(Frame(Template.parse(paid["bare"])), self.data.fit)
+        if paid["content_free"]:
             self.scorer.mark_paid(frame, content_free(self.task.fields))
-        elif paid["calibration"] == "batch":
-            shown = tuple(self.task.train[index] for index in paid["shown"])
-            self.scorer.mark_paid(frame, self.unlabelled(shown))
-        self.scorer.mark_paid(frame, self.dev[: paid["dev"]])
+        if paid["fit_rows"] == "all":
+            self.scorer.mark_paid(frame, self.data.fit)
+        elif paid["fit_rows"] == "not shown":
+            shown = [self.task.train[index] for index in paid["shown"]]
+            self.scorer.mark_paid(frame, [e for e in self.data.fit if e not in shown])
+        self.scorer.mark_paid(frame, self.data.examples[: paid["seen"]])
 
 
-def _fit_part(task: Task, seed: int) -> list[Example]:
-    if len(task.train) <= FIT_EXAMPLES:
-        return list(task.train)
-    return shuffled_by_label(task.train, seed)[:FIT_EXAMPLES]
+def _is_fitted(candidate: Candidate) -> bool:
+    """Whether a candidate's scores on train depend on train."""
+    return candidate.words is None or candidate.calibration == "batch"
 
 
 def words_to_score(

@@ -15,7 +15,7 @@ import yaml
 from autoprompt.errors import InputError, listing, nearest_of
 
 MAX_DEPTH = 12
-MAX_CHARACTERS = 2_000_000
+MAX_CHARACTERS = 200_000  # a shipped space has 7,000; for 200,000 the parser takes a second or two
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,22 @@ def parse_yaml(text: str, source: str, error: type[InputError]) -> Node:
         InputError: of the type given, with the line, for anything that is not plain YAML.
     """
     if len(text) > MAX_CHARACTERS:
-        raise error(f"{source} is longer than {MAX_CHARACTERS:,} characters; split or shorten it")
+        raise error(
+            f"{source} has {len(text):,} characters; at most {MAX_CHARACTERS:,}, so shorten it"
+        )
     try:
         for event in _plain_events(text, source, error):
             del event
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as problem:
-        raise error(_describe(problem, source)) from problem
+        raise error(_describe(problem, source, text)) from problem
+    except (ValueError, OverflowError) as problem:
+        if isinstance(problem, InputError):
+            raise
+        # The parser hands "\U00110000" on to chr() unchecked.
+        raise error(f"{source}: an escape names no character ({problem}); mend it") from problem
     if root is None:
-        raise error(f"{source} is empty; write its keys, see `autoprompt spaces show`")
+        raise error(f"{source} is empty; write its keys, or remove the file")
     return _build(root, source, error)
 
 
@@ -114,11 +121,13 @@ def _plain_events(text: str, source: str, error: type[InputError]) -> Iterator[y
     """The parser's events (iterative, so that deep nesting cannot exhaust the stack)."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        line = f"{source}, line {event.start_mark.line + 1}"
+        line = f"{source}, line {event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise error(f"{line}: anchors and aliases are not allowed; write the value out")
-        if getattr(event, "tag", None):
-            raise error(f"{line}: tags ({event.tag}) are not allowed; write plain values")
+        if tag := getattr(event, "tag", None):
+            raise error(f"{line}: tags ({tag}) are not allowed; write plain values")
+        if isinstance(event, yaml.ScalarEvent) and (bad := _unfit(event.value)):
+            raise error(f"{line}: a text holds the character {bad!r}; remove it")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -128,8 +137,14 @@ def _plain_events(text: str, source: str, error: type[InputError]) -> Iterator[y
         yield event
 
 
-def _build(node: yaml.Node, source: str, error: type[InputError]) -> Node:
-    where = f"{source}, line {node.start_mark.line + 1}"
+def _unfit(text: str) -> str:
+    """The first character that an escape smuggled in and no tokenizer or file takes, or ""."""
+    return next((char for char in text if char == "\0" or "\ud800" <= char <= "\udfff"), "")
+
+
+def _build(node: yaml.Node, source: str, error: type[InputError], where: str = "") -> Node:
+    # A value's place is that of its key: the value itself may begin on the next line.
+    where = where or f"{source}, line {node.start_mark.line + 1}"
     if isinstance(node, yaml.SequenceNode):
         return Node([_build(item, source, error) for item in node.value], where, error)
     if not isinstance(node, yaml.MappingNode):
@@ -141,11 +156,15 @@ def _build(node: yaml.Node, source: str, error: type[InputError]) -> Node:
             raise key.fail("a key must be text")
         if key.value in mapping:
             raise key.fail(f"the key {key.value!r} stands twice; keep one of them")
-        mapping[key.value] = _build(value_node, source, error)
+        mapping[key.value] = _build(value_node, source, error, key.where)
     return Node(mapping, where, error)
 
 
-def _describe(problem: yaml.YAMLError, source: str) -> str:
+def _describe(problem: yaml.YAMLError, source: str, text: str) -> str:
+    if isinstance(problem, yaml.reader.ReaderError):
+        line = text.count("\n", 0, problem.position) + 1
+        char = text[problem.position]
+        return f"{source}, line {line}: the character {char!r} is not allowed in YAML; remove it"
     mark = getattr(problem, "problem_mark", None)
     place = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
     reason = getattr(problem, "problem", None) or getattr(problem, "reason", None) or str(problem)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from autoprompt.errors import TaskError
+from autoprompt.errors import TaskError, listing, shortened
 from autoprompt.spaces import SearchSpace
+from autoprompt.templates import RESERVED
 from autoprompt.verbalizers import normalised_word
 
 SINGLE = {
@@ -40,6 +41,7 @@ PAIR = {
     "patterns": ["{A}{link} {mask}, {B}", "{A} {B} {stem} {mask}{end}"],
     "stems": ["Answer:", "The answer is", "Together:", "In one word:", "It is"],
 }
+SLOTS = ("stem", "end", "link")
 ENDS = [".", "!", ""]
 LINKS = ["?", ".", ";"]
 
@@ -53,8 +55,10 @@ def draft_space(name: str, fields: Sequence[str], labels: Sequence[str]) -> str:
         labels: each label's own name becomes its first word, underscores read as spaces.
 
     Raises:
-        TaskError: two labels' names give the same word.
+        TaskError: two labels' names give the same word, or a field's name cannot be a slot's.
     """
+    for field in fields:
+        _check_field(field)
     words = {label: label_word(label) for label in labels}
     forms: dict[str, str] = {}
     for label, word in words.items():
@@ -116,6 +120,15 @@ def label_word(label: str) -> str:
     return word.lower() if word.isupper() or word.istitle() else word or label
 
 
+def _check_field(name: str) -> None:
+    if not (name.isascii() and name.isidentifier()) or name in (*RESERVED, *SLOTS):
+        raise TaskError(
+            f"a template cannot show a field called {shortened(name)!r}: a field's name is "
+            f"letters, digits and underscores, and none of {listing([*RESERVED, *SLOTS])}; give it "
+            f"another in task.yaml, as in `fields: {{text: its_column}}`"
+        )
+
+
 def _with_fields(text: str, fields: Sequence[str]) -> str:
     if len(fields) == 2:
         first, second = fields
@@ -126,4 +139,5 @@ def _with_fields(text: str, fields: Sequence[str]) -> str:
 def _quoted(text: str) -> str:
     """A YAML double-quoted scalar."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + escaped.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r") + '"'
+    shown = (char if char.isprintable() else f"\\U{ord(char):08x}" for char in escaped)
+    return f'"{"".join(shown)}"'

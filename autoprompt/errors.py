@@ -66,8 +66,9 @@ class UnknownNameError(InputError, LookupError):
     """A name is not among the valid ones."""
 
     def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
+        names = list(valid)  # an iterator would be spent by the first of two readings
         super().__init__(
-            f"unknown {kind} {name!r}; {nearest_of(name, valid)}valid: {listing(valid)}"
+            f"unknown {kind} {name!r}; {nearest_of(name, names)}valid: {listing(names)}"
         )
 
 
@@ -90,7 +91,20 @@ def nearest_of(name: str, valid: Iterable[str]) -> str:
 
 
 def listing(names: Iterable[str], most: int = 40) -> str:
-    """Names joined by commas, in the order given, cut after `most`."""
-    shown = [str(name) for name in names]
+    """Names joined by commas, in the order given, cut after `most`; a long name is shortened.
+
+    >>> listing(["text", "label"])
+    'text, label'
+    """
+    shown = [shortened(str(name)) for name in names]
     rest = f", and {len(shown) - most} more" if len(shown) > most else ""
     return (", ".join(shown[:most]) or "(none)") + rest
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Text as it fits into a message: on one line, cut after `most` characters.
+
+    Names come from files: a table without a header gives whole texts for the names of columns.
+    """
+    line = " ".join(text[: most * 4].split())
+    return f"{line[:most]}..." if len(line) > most or len(text) > most * 4 else line

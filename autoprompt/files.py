@@ -19,7 +19,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         InputError: the file cannot be written (the old file is untouched).
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"cannot write {path}: its text holds half a surrogate pair, which UTF-8 cannot; "
+            f"mend the text"
+        ) from error
     temporary: str | None = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -69,8 +75,8 @@ def read_bytes(path: Path, what: str) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"cannot read {what} {path}: {reason}; check the path") from error
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
+
 from autoprompt.errors import InputError, SearchError
 from autoprompt.files import write_json
 from autoprompt.models.protocol import LanguageModel
@@ -134,9 +136,46 @@ def search(
     runner = TrialRunner(task, data, table, WordScorer(model, words), seed)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards())
-    with _run_directory(out, resume) as run, _logging_to(run.log):
-        session = _Session(runner, run, limits, observer, left_out)
+    settings = _settings(runner)
+    with (
+        _run_directory(out, resume) as run,
+        _logging_to(run.log),
+        open_study(run.database, settings) as study,
+    ):
+        write_json(run.config, {**settings, **_described(runner, limits)})
+        session = _Session(runner, study, run, limits, observer)
+        session.tell_notes(left_out)
         return session.result()
+
+
+def _settings(runner: TrialRunner) -> dict[str, Any]:
+    """Everything that a result depends on: a run is not resumed with other settings."""
+    identity = runner.scorer.model.identity
+    return {
+        "task": runner.task.fingerprint(),
+        "space": runner.table.space.fingerprint(),
+        "model": identity.weights,
+        "tokenizer": identity.tokenizer,
+        "metric": runner.task.metric,
+        "seed": runner.seed,
+        "selection": split_digest(runner.data.examples),
+    }
+
+
+def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
+    """What people want to know of a run."""
+    task = runner.task
+    return {
+        "task_name": task.name,
+        "splits": task.digests(),
+        "sizes": {name: len(examples) for name, examples in task.splits.items()},
+        "labels": list(task.labels),
+        "space_name": runner.table.space.name,
+        "model_name": runner.scorer.model.identity.name,
+        "budget": vars(budget),
+        SELECTION_EXAMPLES: runner.data.most,
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+    }
 
 
 def _selection_examples(budget: Budget, out: str | Path | None, resume: bool) -> int | None:
@@ -170,45 +209,40 @@ class _Session:
 
     Args:
         runner: holds task, table, scorer and seed.
+        study: as `open_study` gives it.
         run: the directory, locked.
         budget: when to stop.
         observer: hears of the progress.
-        left_out: candidate words that are not scored.
     """
 
     def __init__(
         self,
         runner: TrialRunner,
+        study: Study,
         run: RunDirectory,
         budget: Budget,
         observer: Observer,
-        left_out: Sequence[str],
     ) -> None:
         self.runner, self.directory, self.budget, self.observer = runner, run, budget, observer
         self.task, self.table, self.seed = runner.task, runner.table, runner.seed
         self.scorer, self.model = runner.scorer, runner.scorer.model
-        task, space, model = self.task, self.table.space, self.model
-        for note in task.notes:
+        self.loop = StudyLoop(study, self.table, runner, run, budget, self.seed)
+
+    def tell_notes(self, left_out: Sequence[str]) -> None:
+        """Tell the user what there is to know before the first trial.
+
+        Args:
+            left_out: candidate words that are not scored.
+        """
+        for note in self.task.notes:
             self._note(note)
         if left_out:
             self._note(
                 f"{len(left_out)} candidate words are several tokens for this model and are left "
                 f"out: {', '.join(left_out[:12])}{', ...' if len(left_out) > 12 else ''}"
             )
-        if not model.encoder.exact:
+        if not self.model.encoder.exact:
             self._note("this tokenizer joins text differently around a mask: prompts are ids-only")
-        settings = {
-            "task": task.fingerprint(),
-            "space": space.fingerprint(),
-            "model": model.identity.weights,
-            "tokenizer": model.identity.tokenizer,
-            "metric": task.metric,
-            "seed": self.seed,
-            "selection": split_digest(runner.data.examples),
-        }
-        self.study = open_study(run.database, settings)
-        write_json(run.config, {**settings, **self._described(space)})
-        self.loop = StudyLoop(self.study, self.table, runner, run, budget, self.seed)
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
@@ -364,19 +398,6 @@ class _Session:
                 "seed": self.seed,
             },
         )
-
-    def _described(self, space: SearchSpace) -> dict[str, Any]:
-        return {
-            "task_name": self.task.name,
-            "splits": self.task.digests(),
-            "sizes": {name: len(examples) for name, examples in self.task.splits.items()},
-            "labels": list(self.task.labels),
-            "space_name": space.name,
-            "model_name": self.model.identity.name,
-            "budget": vars(self.budget),
-            SELECTION_EXAMPLES: self.runner.data.most,
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
-        }
 
 
 def _row(record: Record) -> dict[str, Any]:

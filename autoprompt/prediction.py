@@ -55,8 +55,12 @@ class Predictor:
             texts: strings, where the template has one field, or mappings of field to text.
 
         Raises:
-            InputError: a field is missing.
+            InputError: `texts` is a single text, a field is missing, or a value is no text.
         """
+        if isinstance(texts, str | Mapping):
+            raise InputError(
+                "predict takes a list of texts; write predict([text]) for a single one"
+            )
         examples = [self._example(text) for text in texts]
         labels = self.prompt.verbalizer.labels
         return [
@@ -83,10 +87,25 @@ class Predictor:
                 raise InputError(
                     f"the prompt has the fields {listing(fields)}; give each text as a mapping"
                 )
-            return Example({fields[0]: text})
+            text = {fields[0]: text}
+        if not isinstance(text, Mapping):
+            raise InputError(f"{text!r} is no text; give strings, or mappings of field to string")
         if missing := [name for name in fields if name not in text]:
-            raise InputError(f"a text lacks the fields {listing(missing)}")
+            raise InputError(
+                f"a text lacks the fields {listing(missing)}; it has {listing(map(str, text))}"
+            )
+        for name in fields:
+            _check_text(name, text[name])
         return Example({name: text[name] for name in fields})
+
+
+def _check_text(field: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"field {field!r} holds {text!r}, which is no text; give a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"field {field!r} holds half a surrogate pair; mend the text") from error
 
 
 def model_of(
@@ -119,22 +138,28 @@ def check_prompt_fits(prompt: Prompt, model: LanguageModel) -> None:
     """Refuse a model that would not give the scores in the prompt file.
 
     Raises:
-        PromptError: the tokenizer or the weights differ, or the ids in the file are not those
-            that this installation makes.
+        PromptError: the tokenizer, the weights or the longest input differ, or the ids in the file
+            are not those that this installation makes.
     """
     if prompt.model is None:
         return
     for what, known, given in (
         ("tokenizer", prompt.model.tokenizer, model.identity.tokenizer),
-        ("weights", prompt.model.weights, model.identity.weights),
+        ("set of weights", prompt.model.weights, model.identity.weights),
     ):
         if known != given:
             raise PromptError(
-                f"the prompt was scored with {prompt.model.name!r}, whose {what} are not those of "
-                f"{model.identity.name!r} ({known} against {given}); use the model it names, or "
-                f"search again on this one"
+                f"the prompt was scored with {prompt.model.name!r}; {model.identity.name!r} has "
+                f"another {what} ({known} against {given}); use the model it names, or search "
+                f"again on this one"
             )
     if prompt.tokens is not None:
+        length = prompt.tokens.max_length
+        if model.encoder.max_length != length:
+            raise PromptError(
+                f"the prompt was scored on at most {length} tokens, the model is loaded for "
+                f"{model.encoder.max_length}; load it with max_length={length}"
+            )
         now = model.encoder.record(prompt.frame, list(prompt.tokens.words))
         if (now.probe, dict(now.words)) != (prompt.tokens.probe, dict(prompt.tokens.words)):
             raise PromptError(

@@ -11,11 +11,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autoprompt.demonstrations import render as render_demonstrations
-from autoprompt.errors import PromptError
+from autoprompt.errors import InputError, PromptError, listing, nearest_of
 from autoprompt.files import digest, read_text, write_json
+from autoprompt.spaces import CALIBRATIONS
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
@@ -125,19 +126,39 @@ class Prompt:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        if len(self.verbalizer.labels) < 2:
+            raise PromptError(
+                f"a prompt needs two labels at least; it has: {listing(self.verbalizer.labels)}"
+            )
         counts = tuple(len(trigger.ids) for trigger in self.triggers)
         if counts != self.template.trigger_counts:
             raise PromptError(
-                f"template {self.template.text!r} wants trigger tokens {self.template.trigger_counts}"
-                f", the prompt has {counts}"
+                f"template {self.template.text!r} wants trigger tokens "
+                f"{self.template.trigger_counts}, the prompt has {counts}"
             )
-        for example in self.demonstrations:
-            if example.label not in self.verbalizer.labels:
-                raise PromptError(f"a demonstration has the label {example.label!r}, not a task's")
+        self._check_demonstrations()
+        self._check_calibration()
+
+    def _check_demonstrations(self) -> None:
         if self.demonstrations and not self.template.has_demonstrations:
             raise PromptError(f"template {self.template.text!r} has no {{demonstrations}} slot")
-        offsets = self.calibration.offsets
-        if self.calibration.method != "none" and offsets:
+        for example in self.demonstrations:
+            if example.label not in self.verbalizer.labels:
+                raise PromptError(
+                    f"a demonstration has the label {example.label!r}; the prompt's labels are: "
+                    f"{listing(self.verbalizer.labels)}"
+                )
+            if missing := [name for name in self.template.fields if name not in example.fields]:
+                raise PromptError(f"a demonstration has no text for {listing(missing)}")
+
+    def _check_calibration(self) -> None:
+        method, offsets = self.calibration.method, self.calibration.offsets
+        if method not in CALIBRATIONS:
+            raise PromptError(
+                f"unknown calibration {method!r}; {nearest_of(method, CALIBRATIONS)}"
+                f"valid: {listing(CALIBRATIONS)}"
+            )
+        if method != "none" and offsets:
             if len(offsets) != len(self.verbalizer.labels):
                 raise PromptError("a calibration needs one offset for each label")
             if not all(math.isfinite(offset) for offset in offsets):
@@ -187,7 +208,7 @@ class Prompt:
                 "method": self.calibration.method,
                 "offsets": list(self.calibration.offsets),
             },
-            "model": vars(self.model) if self.model else None,
+            "model": dict(vars(self.model)) if self.model else None,
             "tokens": {
                 "probe": list(self.tokens.probe),
                 "words": {word: list(ids) for word, ids in self.tokens.words.items()},
@@ -211,6 +232,8 @@ class Prompt:
             PromptError: a key is missing or of the wrong kind, the schema is newer than this
                 version, or the digest does not fit the content.
         """
+        if not isinstance(record, Mapping):
+            raise PromptError(f"{source}: a prompt file holds one JSON object")
         schema = record.get("schema")
         if schema != SCHEMA:
             raise PromptError(
@@ -219,9 +242,16 @@ class Prompt:
             )
         try:
             prompt = cls._read(record)
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError as error:
+            raise PromptError(f"{source}: {error}") from error
+        except KeyError as error:
             raise PromptError(
-                f"{source}: not a whole prompt file ({type(error).__name__}: {error}); "
+                f"{source}: not a whole prompt file, the key {error} is missing; "
+                f"take an unedited copy, or search again"
+            ) from error
+        except (TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise PromptError(
+                f"{source}: not a whole prompt file ({error}); "
                 f"take an unedited copy, or search again"
             ) from error
         if "digest" in record and record["digest"] != prompt.digest:
@@ -234,39 +264,45 @@ class Prompt:
     @classmethod
     def _read(cls, record: Mapping[str, Any]) -> Prompt:
         model, tokens = record.get("model"), record.get("tokens")
+        calibration = record.get("calibration") or {}
         return cls(
-            template=Template.parse(record["template"]),
+            template=Template.parse(_one(record["template"], str, "template")),
             verbalizer=Verbalizer.of(
-                record["verbalizer"],
-                record.get("labels"),
+                {
+                    label: _many(words, str, "verbalizer")
+                    for label, words in record["verbalizer"].items()
+                },
+                _many(record["labels"], str, "labels") if "labels" in record else None,
                 record.get("aggregation", "logsumexp"),
             ),
             triggers=tuple(
-                TriggerTokens(tuple(item["ids"]), tuple(item["strings"]))
+                TriggerTokens(
+                    _many(item["ids"], int, "triggers"), _many(item["strings"], str, "triggers")
+                )
                 for item in record.get("triggers", ())
             ),
             demonstrations=tuple(
-                Example(dict(item["fields"]), item["label"])
+                Example(_texts(item["fields"], "demonstrations"), item["label"])
                 for item in record.get("demonstrations", ())
             ),
             calibration=Calibration(
-                record.get("calibration", {}).get("method", "none"),
-                tuple(float(x) for x in record.get("calibration", {}).get("offsets", ())),
+                _one(calibration.get("method", "none"), str, "calibration"),
+                tuple(float(x) for x in calibration.get("offsets", ())),
             ),
-            model=ModelIdentity(**model) if model else None,
+            model=ModelIdentity(**_texts(model, "model")) if model else None,
             tokens=TokenRecord(
-                tuple(tokens["probe"]),
-                {word: tuple(ids) for word, ids in tokens["words"].items()},
-                tokens["max_length"],
-                tokens["ids_only"],
+                _many(tokens["probe"], int, "tokens"),
+                {word: _many(ids, int, "tokens") for word, ids in tokens["words"].items()},
+                _one(tokens["max_length"], int, "max_length"),
+                _one(tokens["ids_only"], bool, "ids_only"),
             )
             if tokens
             else None,
-            lineage=tuple(record.get("lineage", ())),
+            lineage=_many(record.get("lineage", ()), str, "lineage"),
             scores=dict(record.get("scores", {})),
-            splits=dict(record.get("splits", {})),
-            versions=dict(record.get("versions", {})),
-            seed=record.get("seed"),
+            splits=_texts(record.get("splits", {}), "splits"),
+            versions=_texts(record.get("versions", {}), "versions"),
+            seed=None if record.get("seed") is None else _one(record["seed"], int, "seed"),
         )
 
     def save(self, path: str | Path) -> None:
@@ -282,11 +318,11 @@ class Prompt:
         """
         text = read_text(Path(path), "prompt file")
         try:
-            record = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            record = json.loads(text, parse_constant=_refuse)
+            # "\\ud800" is valid JSON, but no character: neither a tokenizer nor a file takes it.
+            json.dumps(record, ensure_ascii=False).encode("utf-8")
+        except (ValueError, RecursionError) as error:
             raise PromptError(f"{path}: not valid JSON ({error}); take an unedited copy") from error
-        if not isinstance(record, dict):
-            raise PromptError(f"{path}: a prompt file holds one JSON object")
         return cls.from_dict(record, str(path))
 
     def with_scores(self, split: str, measures: Mapping[str, Any], data_digest: str) -> Prompt:
@@ -296,3 +332,29 @@ class Prompt:
             scores={**self.scores, split: dict(measures)},
             splits={**self.splits, split: data_digest},
         )
+
+
+T = TypeVar("T")
+
+
+def _one(value: Any, kind: type[T], what: str) -> T:
+    # `type`, not `isinstance`: True is an int in Python, but not in a prompt file.
+    if type(value) is not kind:
+        raise TypeError(f"{what}: {value!r} is not of the kind {kind.__name__}")
+    return value
+
+
+def _many(values: Any, kind: type[T], what: str) -> tuple[T, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{what}: {values!r} is not a list")
+    return tuple(_one(value, kind, what) for value in values)
+
+
+def _texts(values: Any, what: str) -> dict[str, str]:
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{what}: {values!r} is not an object")
+    return {name: _one(value, str, what) for name, value in values.items()}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")

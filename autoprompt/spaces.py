@@ -6,7 +6,9 @@ The YAML format is described in the README; every error names the file and the l
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import os.path
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from autoprompt.errors import (
     nearest_of,
 )
 from autoprompt.files import digest, read_text
-from autoprompt.templates import RESERVED, Template, slot_names, substitute
+from autoprompt.templates import DEMONSTRATIONS, RESERVED, Template, slot_names, substitute
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 CALIBRATIONS = ("none", "contextual", "batch")
@@ -100,7 +102,7 @@ class SearchSpace:
             SpaceError: the file breaks a rule.
         """
         path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, never raises: a name may be too long
             shipped = shipped_spaces()
             if str(name) not in shipped:
                 if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
@@ -115,7 +117,7 @@ class SearchSpace:
     @classmethod
     def parse(cls, text: str, source: str = "search space") -> SearchSpace:
         """A space from YAML text; `source` names it in messages."""
-        return _Reader(parse_yaml(text, source, SpaceError).record("a search space", KEYS)).space()
+        return _Reader(parse_yaml(text, source, SpaceError)).space()
 
     def restricted(self, fields: Sequence[str], labels: Sequence[str]) -> SearchSpace:
         """This space for one task: its label set in the task's order, its words only.
@@ -220,24 +222,22 @@ def shipped_spaces() -> dict[str, Path]:
 class _Reader:
     """Turns the document's nodes into a checked space, keeping the lines for messages."""
 
-    def __init__(self, record: dict[str, Node]) -> None:
-        self.record = record
+    def __init__(self, root: Node) -> None:
+        self.record = record = root.record("a search space", KEYS)
         for key in ("name", "fields", "labels", "seeds"):
             if key not in record:
-                raise SpaceError(
-                    f"{self._source()}: the key {key!r} is missing; a search space needs name, "
-                    f"fields, labels and seeds"
+                raise root.fail(
+                    f"the key {key!r} is missing; a search space needs name, fields, labels and "
+                    f"seeds"
                 )
         self.fields = tuple(record["fields"].texts("fields"))
         for name in self.fields:
             if name in RESERVED:
                 raise record["fields"].fail(f"a field cannot be called {name!r}; rename it")
+        if len(set(self.fields)) < len(self.fields):
+            raise record["fields"].fail("fields names one field twice; keep one of them")
         self.label_sets = self._label_sets(record["labels"])
         self.all_labels = tuple(dict.fromkeys(itertools.chain(*self.label_sets)))
-
-    def _source(self) -> str:
-        node = next(iter(self.record.values()), None)
-        return node.where.rsplit(",", 1)[0] if node else "search space"
 
     def space(self) -> SearchSpace:
         slots, patterns = self._templates()
@@ -263,7 +263,8 @@ class _Reader:
     def _label_sets(self, node: Node) -> tuple[tuple[str, ...], ...]:
         items = node.items("labels")
         nested = [item for item in items if isinstance(item.value, list)]
-        groups = [item.texts("labels") for item in items] if nested else [node.texts("labels")]
+        written = [item.texts("labels") for item in items] if nested else [node.texts("labels")]
+        groups = [[_label(name) for name in group] for group in written]
         for group in groups:
             if len(group) < 2 or len(set(group)) < len(group):
                 raise node.fail("labels must name two different labels at least, each once")
@@ -283,7 +284,7 @@ class _Reader:
 
     def _words(self, node: Node) -> dict[str, tuple[str, ...]]:
         return {
-            label: tuple(words.texts(f"the words of {label!r}"))
+            _label(label): tuple(words.texts(f"the words of {label!r}"))
             for label, words in node.mapping("a verbalizer").items()
         }
 
@@ -328,9 +329,12 @@ class _Reader:
         patterns = tuple(
             self._pattern(item, slots) for item in record["patterns"].items("patterns")
         )
-        for name, options in slots.items():
+        for name, choices in slots.items():
             if not any(name in pattern.slots for pattern in patterns):
-                raise node.fail(f"no pattern uses the slot {name!r} ({len(options)} options)")
+                raise node.fail(
+                    f"no pattern uses the slot {name!r} ({len(choices)} options); "
+                    f"use it, or take it out"
+                )
         return slots, patterns
 
     def _options(self, node: Node) -> list[str]:
@@ -340,7 +344,11 @@ class _Reader:
             if not isinstance(item.value, str):
                 raise item.fail("an option must be text")
             if item.value in options:
-                raise item.fail(f"the option {item.value!r} stands twice")
+                raise item.fail(f"the option {item.value!r} stands twice; keep one of them")
+            try:
+                slot_names(item.value)  # each option is whole: no slot spreads over two of them
+            except InputError as error:
+                raise item.fail(str(error)) from error
             options.append(item.value)
         return options
 
@@ -364,13 +372,11 @@ class _Reader:
             total *= len(slots[name])
         if total > MAX_TEMPLATES:
             raise node.fail(
-                f"pattern {text!r} gives {total:,} templates; at most {MAX_TEMPLATES:,}"
+                f"pattern {text!r} gives {total:,} templates; at most {MAX_TEMPLATES:,}; "
+                f"take some options out"
             )
-        # Each option once is enough: the slots are independent of each other.
-        for name in used or ("",):
-            for option in slots.get(name, ("",)):
-                choice = {other: slots[other][0] for other in used} | {name: option}
-                self._template(node, substitute(text, choice), self.fields)
+        for choice in _representatives({name: slots[name] for name in used}):
+            self._template(node, substitute(text, choice), self.fields)
         return pattern
 
     def _label_words(self) -> tuple[tuple[int, int], bool, dict[str, tuple[str, ...]]]:
@@ -416,3 +422,31 @@ class _Reader:
                     f"valid: {listing(CALIBRATIONS)}"
                 )
         return methods
+
+
+def _label(text: str) -> str:
+    """A label as `Columns.label_of` reads it from data: NFC, no white space around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _representatives(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
+    """A few choices of options: if their templates are valid, all choices' templates are.
+
+    Each option once, among the others' first ones, finds unknown slots and a wrong number of
+    masks. What only several options together can break, showing no field and having two places
+    for demonstrations, is found by the choices with the fewest fields and the most such places.
+    """
+
+    def fields(option: str) -> int:
+        return sum(name.partition(":")[0] not in RESERVED for name in slot_names(option))
+
+    def places(option: str) -> int:
+        return slot_names(option).count(DEMONSTRATIONS)
+
+    first = {name: options[0] for name, options in slots.items()}
+    yield first
+    for name, options in slots.items():
+        for option in options[1:]:
+            yield first | {name: option}
+    yield {name: min(options, key=fields) for name, options in slots.items()}
+    yield {name: max(options, key=places) for name, options in slots.items()}

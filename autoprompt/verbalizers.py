@@ -41,10 +41,12 @@ class Verbalizer:
             aggregation: one of `AGGREGATIONS`.
 
         Raises:
-            VerbalizerError: a label has no words, a word is empty or stands for two labels, or
-                `words` has a label that is not in `labels`.
+            VerbalizerError: a label has no words, a word is empty or stands for two labels, a
+                label stands twice, or `words` has a label that is not in `labels`.
         """
         order = tuple(words if labels is None else labels)
+        if len(set(order)) < len(order):
+            raise VerbalizerError(f"a label stands twice in {listing(order)}; keep one of them")
         if aggregation not in AGGREGATIONS:
             raise UnknownNameError("aggregation", aggregation, AGGREGATIONS)
         for label in words:
@@ -57,15 +59,20 @@ class Verbalizer:
         for label in order:
             if not words.get(label):
                 raise VerbalizerError(f"label {label!r} has no words; give it one at least")
+            if isinstance(words[label], str):  # a string is a sequence too: of its letters
+                raise VerbalizerError(
+                    f"the words of label {label!r} must be a list, as in [{words[label]!r}]"
+                )
             for word in words[label]:
                 form = normalised_word(word)
                 if not form:
                     raise VerbalizerError(f"label {label!r} has an empty word; remove it")
                 if form in owner:
                     raise VerbalizerError(
-                        f"the word {word!r} of label {label!r} stands for {owner[form]!r} too"
+                        f"the word {word!r} of label {label!r} stands for {owner[form]!r} too; "
+                        f"take it out of one of them"
                         if owner[form] != label
-                        else f"the word {word!r} stands twice for label {label!r}"
+                        else f"the word {word!r} stands twice for label {label!r}; keep one"
                     )
                 owner[form] = label
         return cls(order, tuple(tuple(words[label]) for label in order), aggregation)

@@ -2,8 +2,8 @@ r"""From a frame and an example to token ids: the one canonical encoding.
 
 The rendered text is cut at its masks and trigger slots, as a tokenizer cuts text at its special
 tokens, and each section is tokenized whole, so that words that touch across a slot's edge merge as
-they would in plain text. Special tokens inside a user's text are text
-(`split_special_tokens=True`). For plain text the ids equal the tokenization of the whole string;
+they would in plain text. Special tokens inside a user's text are text: a copy of the tokenizer
+that does not know them reads it. For plain text the ids equal the tokenization of the whole string;
 `PromptEncoder.exact` says whether a tokenizer keeps that promise.
 
 Truncation shortens only the example's texts, the longest first, and encodes again, so that the
@@ -12,6 +12,7 @@ result is what plain tokenization gives for the shortened text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,9 @@ from autoprompt.tasks.examples import Example
 from autoprompt.templates import Demonstrations, Field, Literal, Mask, Template, Trigger
 
 PROBE = "text"
+# What a mask token with `lstrip` swallows: Unicode's white space. Python's `strip` takes four
+# separators (U+001C to U+001F) more.
+WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c < " ")
 Run = tuple[str, str | None]  # characters, and the field that they come from
 
 
@@ -66,6 +70,7 @@ class PromptEncoder:
             )
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self._reader = _reader_of_text(tokenizer)
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
         self._head, self._tail = self._special_tokens()
@@ -95,8 +100,9 @@ class PromptEncoder:
     def word_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
         """The ids of a label word at the frame's mask.
 
-        The text before the mask decides whether the word starts with a space: after white space
-        or a field's text it does, at the very beginning or after a bracket it does not.
+        The text before the mask decides whether the word starts with a space: after a space it
+        does; at the very beginning, after a bracket or a new line, or glued to a field's text it
+        does not.
 
         Raises:
             VerbalizerError: the word is empty or unknown to the tokenizer, or melts into the
@@ -155,13 +161,13 @@ class PromptEncoder:
         return True
 
     def _probe(self, frame: Frame) -> Encoding:
-        fields = {name: PROBE for name in frame.template.fields}
+        fields = dict.fromkeys(frame.template.fields, PROBE)
         return self._encode_texts(frame, [fields], 1)[0]
 
     def _plain_text_gives(
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
     ) -> bool:
-        fields = fields or {name: PROBE for name in frame.template.fields}
+        fields = fields or dict.fromkeys(frame.template.fields, PROBE)
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
         text = frame.template.render(
             fields, self.tokenizer.mask_token, strings, frame.demonstrations
@@ -182,14 +188,8 @@ class PromptEncoder:
         return list(self._batch([text])[0]) if text else []
 
     def _batch(self, texts: list[str]) -> list[list[int]]:
-        found = self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            verbose=False,
-        )
-        return list(found["input_ids"])
+        found = self._reader.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
 
     def _encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
@@ -250,36 +250,87 @@ class PromptEncoder:
     ) -> Encoding:
         original = len(encoding.ids)
         kept = {name: fields[name] for name in frame.template.fields}
-        while len(encoding.ids) > self.max_length:
-            offsets = {name: self._token_ends(text) for name, text in kept.items()}
-            longest = max(kept, key=lambda name: len(offsets[name]))
-            ends = offsets[longest]
-            if not ends:
+        repeats = {name: frame.template.pieces.count(Field(name)) for name in kept}
+        # Words merge across a cut, so a cut of n tokens may save more or fewer: cut until it fits.
+        while (surplus := len(encoding.ids) - self.max_length) > 0:
+            ends = {name: self._token_ends(text) for name, text in kept.items()}
+            if not any(ends.values()):
                 raise TemplateError(
                     f"template {frame.template.text!r} alone has {len(encoding.ids)} tokens, the "
                     f"model takes {self.max_length}; shorten it or show fewer demonstrations"
                 )
-            others = [len(offsets[name]) for name in kept if name != longest]
-            repeats = sum(piece == Field(longest) for piece in frame.template.pieces)
-            surplus = -(-(len(encoding.ids) - self.max_length) // repeats)
-            # Down to the second longest first, then in turns.
-            left = len(ends) - min(surplus, max(len(ends) - max(others, default=0), 1))
-            while left and ends[left - 1] >= len(kept[longest]):
-                left -= 1  # one character may be several tokens; it goes as a whole
-            kept[longest] = kept[longest][: ends[left - 1]] if left else ""
+            lengths = {name: len(found) for name, found in ends.items()}
+            for name, left in _levelled(lengths, repeats, surplus).items():
+                if left < lengths[name]:
+                    kept[name] = _cut(kept[name], ends[name], left)
             encoding = self._encode_texts(frame, [kept], masks)[0]
         return Encoding(encoding.ids, encoding.mask_positions, original - len(encoding.ids))
 
     def _token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""
-        found = self.tokenizer(
-            text,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-            verbose=False,
-        )
-        return [end for _, end in found["offset_mapping"]]
+        return [end for _, end in self._reader.encode(text, add_special_tokens=False).offsets]
+
+
+def _levelled(
+    lengths: Mapping[str, int], repeats: Mapping[str, int], surplus: int
+) -> dict[str, int]:
+    """How many tokens of each field stay, when the longest are shortened first.
+
+    Args:
+        lengths: field name to tokens.
+        repeats: how often each field stands in the template.
+        surplus: how many tokens must go.
+
+    >>> _levelled({"a": 9, "b": 6, "c": 2}, {"a": 1, "b": 1, "c": 1}, surplus=6)
+    {'a': 5, 'b': 4, 'c': 2}
+    """
+
+    def saved(level: int) -> int:
+        return sum(max(length - level, 0) * repeats[name] for name, length in lengths.items())
+
+    low, high = 0, max(lengths.values())  # the highest level that saves enough, by bisection
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if saved(middle) >= surplus else (low, middle - 1)
+    spare = saved(low) - surplus
+    left = {}
+    for name, length in lengths.items():
+        left[name] = min(length, low)
+        if length > low and spare >= repeats[name]:
+            left[name], spare = low + 1, spare - repeats[name]
+    return left
+
+
+def _cut(text: str, ends: Sequence[int], left: int) -> str:
+    """The text up to the end of its `left`-th token; always shorter than the text."""
+    while left and ends[left - 1] >= len(text):
+        left -= 1  # one character may be several tokens; it goes as a whole
+    return text[: ends[left - 1]] if left else ""
+
+
+def _reader_of_text(tokenizer: Any) -> Any:
+    """A copy of a tokenizer's backend that reads "[MASK]" as any other characters.
+
+    Not to look for special tokens before the tokenization (`encode_special_tokens`) is not enough:
+    the vocabulary of XLM-RoBERTa and its like has them as pieces, which its model then finds. In
+    the copy they have names that no text contains, and their ids.
+    """
+    backend = tokenizer.backend_tokenizer
+    record = json.loads(backend.to_str())
+    hidden = {token: f"\0{token}" for token in tokenizer.all_special_tokens}
+    for added in record["added_tokens"]:
+        added["content"] = hidden.get(added["content"], added["content"])
+    model = record["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {hidden.get(piece, piece): at for piece, at in model["vocab"].items()}
+    else:
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
+    if model.get("unk_token"):
+        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
+    record.update(post_processor=None, truncation=None, padding=None)
+    reader = type(backend).from_str(json.dumps(record))
+    reader.encode_special_tokens = True
+    return reader
 
 
 @dataclass(frozen=True)
@@ -305,8 +356,8 @@ class _Section:
             piece.text if isinstance(piece, Literal) else fields[piece.name]
             for piece in self.pieces
         )
-        whole = whole.lstrip() if self.strip_left else whole
-        return whole.rstrip() if self.strip_right else whole
+        whole = whole.lstrip(WHITE_SPACE) if self.strip_left else whole
+        return whole.rstrip(WHITE_SPACE) if self.strip_right else whole
 
 
 def _context_of(frame: Frame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import ModelError
-from autoprompt.files import digest, digest_of_file
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
@@ -51,36 +51,49 @@ def load_model(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision:
         options["revision"] = revision
-    with _clear_errors(name):
+    with _clear_errors(name, "configuration", local), _quiet():
         config = transformers.AutoConfig.from_pretrained(source, **options)
+        commit = "" if local else _commit_of(name, revision)
+    if commit:
+        options["revision"] = commit  # tokenizer and weights of one state of the repository
     remote = "AutoModelForMaskedLM" in (getattr(config, "auto_map", None) or {})
     if type(config) not in transformers.MODEL_FOR_MASKED_LM_MAPPING and not remote:
         raise ModelError(
             f"{name!r} is a {config.model_type!r} model, which has no masked-LM head; choose a "
             f"masked language model such as BERT, RoBERTa, ALBERT, DeBERTa or ModernBERT"
         )
-    with _clear_errors(name), _quiet():
+    with _clear_errors(name, "tokenizer", local), _quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
+    with _clear_errors(name, "weights", local), _quiet():
         module, info = transformers.AutoModelForMaskedLM.from_pretrained(
             source,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_weights` names them
             dtype="float32",
             **options,
         )
-    _check_head(name, module, info)
+    _check_weights(name, module, info)
     _check_vocabulary(name, module, tokenizer)
     _to_device(module.eval(), device)
     limit = usable_length(module, tokenizer)
     encoder = PromptEncoder(tokenizer, min(limit, max_length or limit))
     identity = ModelIdentity(
         name=name if name == EMBEDDED or not local else str(path.resolve()),
-        revision="" if local else str(getattr(config, "_commit_hash", None) or revision),
+        revision=commit,
         family="masked",
         tokenizer=encoder.fingerprint,
-        weights=_digest_of_directory(path) if local else _digest_of_module(module),
+        weights=_digest_of_weights(module),
     )
     return MaskedLanguageModel(module, encoder, identity)
+
+
+def _commit_of(name: str, revision: str) -> str:
+    """The commit that a revision of a Hugging Face name stands for, as the cache has it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    return Path(found).parent.name if isinstance(found, str) else revision
 
 
 def _check_directory(path: Path) -> None:
@@ -97,10 +110,16 @@ def _check_directory(path: Path) -> None:
     raise ModelError(f"{path} holds no weights (*.safetensors)")
 
 
-def _check_head(name: str, module: Any, info: dict[str, Any]) -> None:
+def _check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
     """Refuse a model with parameters that the checkpoint does not have: they would be random."""
     missing = sorted(str(key) for key in info["missing_keys"])
-    mismatched = sorted(str(key) for key in info.get("mismatched_keys", ()))
+    mismatched = sorted(str(key[0]) for key in info["mismatched_keys"])
+    if mismatched:
+        raise ModelError(
+            f"{name!r} has weights that do not fit its configuration ({', '.join(mismatched[:3])}"
+            f"{', ...' if len(mismatched) > 3 else ''}); take config.json and weights of one "
+            f"checkpoint"
+        )
     if missing:
         body = f"{module.base_model_prefix}."
         what = "masked-LM head" if not missing[0].startswith(body) else "body"
@@ -109,14 +128,14 @@ def _check_head(name: str, module: Any, info: dict[str, Any]) -> None:
             f"{', ...' if len(missing) > 3 else ''}), which would be random; choose a checkpoint "
             f"saved from a masked language model"
         )
-    if mismatched:
-        raise ModelError(
-            f"{name!r} has weights that do not fit its configuration ({', '.join(mismatched[:3])}); "
-            f"take config and weights of one checkpoint"
-        )
 
 
 def _check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
+    # Where the files are missing, transformers makes a tokenizer of special tokens alone.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"{name!r} has no tokenizer; put the checkpoint's tokenizer.json beside its weights"
+        )
     size = module.get_input_embeddings().num_embeddings
     if len(tokenizer) > size:
         raise ModelError(
@@ -133,11 +152,8 @@ def _to_device(module: Any, device: str) -> None:
         raise ModelError(f"cannot run on device {device!r}: {reason}; try --device cpu") from error
 
 
-def _digest_of_directory(path: Path) -> str:
-    return digest({file.name: digest_of_file(file) for file in sorted(path.glob("*.safetensors"))})
-
-
-def _digest_of_module(module: Any) -> str:
+def _digest_of_weights(module: Any) -> str:
+    """A digest of all parameters; a model of the hub and a local copy of it have the same."""
     total = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         total.update(key.encode())
@@ -146,8 +162,14 @@ def _digest_of_module(module: Any) -> str:
 
 
 @contextmanager
-def _clear_errors(name: str) -> Iterator[None]:
-    """Say in one line what transformers says in many."""
+def _clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
+    """Say in one line what transformers says in many.
+
+    Args:
+        name: the model.
+        what: the part of it that is being read.
+        local: whether it is a directory.
+    """
     from safetensors import SafetensorError
 
     try:
@@ -156,30 +178,34 @@ def _clear_errors(name: str) -> Iterator[None]:
         raise ModelError(
             f"the weights of {name!r} are damaged ({error}); download or copy them again"
         ) from error
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        text = str(error)
+    except Exception as error:  # tokenizers and transformers raise all kinds, bare ones too
+        text = " ".join(str(error).split())
         if "trust_remote_code" in text:
             raise ModelError(
                 f"{name!r} wants to run its own Python code; read it, then pass --trust-remote-code"
             ) from error
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not local:
             raise ModelError(
                 f"cannot load the model {name!r}: it is neither a model directory nor a Hugging "
                 f"Face model that can be reached or is cached; check the name and the network"
+                if what == "configuration"
+                else f"cannot load the {what} of {name!r}: the model lacks the files (weights must "
+                f"be safetensors), or they can be neither reached nor found in the cache; check "
+                f"the network, or choose another model"
             ) from error
-        reason = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-        raise ModelError(f"cannot load the model {name!r}: {reason}") from error
+        reason = f"{type(error).__name__}: {text[:300]}"
+        raise ModelError(
+            f"cannot load the {what} of {name!r} ({reason}); take a whole, unedited copy of the "
+            f"checkpoint"
+        ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' report of missing keys away: `_check_head` says it as an error."""
-    from transformers.utils import logging as transformers_logging
-
-    level, bar = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
+    """Keep transformers' report of missing keys away: `_check_weights` says it as an error."""
+    transformers_logging: Any = importlib.import_module("transformers.utils.logging")
+    level = transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)
     transformers_logging.disable_progress_bar()
     try:

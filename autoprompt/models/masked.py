@@ -43,26 +43,42 @@ class MaskedLanguageModel:
     def log_probabilities(
         self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """See `LanguageModel.log_probabilities`. A batch that does not fit into memory is halved."""
+        """See `LanguageModel.log_probabilities`; a batch too large for the memory is halved.
+
+        Raises:
+            ScoringError: a score is not finite, or one sequence alone is too large.
+        """
         try:
-            logits = self._mask_logits(batch)
-        except torch.OutOfMemoryError:
+            result = self._log_probabilities(batch, token_ids)
+        except torch.OutOfMemoryError as error:
             if len(batch) == 1:
-                raise
+                raise ScoringError(
+                    f"a single sequence of {len(batch[0].ids)} tokens does not fit into the memory "
+                    f"of {self.device!r}; free some, or run on another device"
+                ) from error
+            result = None  # the halves run outside: the error holds on to the failed batch's memory
+        if result is None:
             middle = len(batch) // 2
             halves = (batch[:middle], batch[middle:])
             return np.concatenate([self.log_probabilities(half, token_ids) for half in halves])
-        with torch.inference_mode():
-            normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-            wanted = torch.as_tensor(token_ids, device=logits.device)
-            found = (logits.index_select(-1, wanted) - normaliser).cpu().numpy()
-        if not np.isfinite(found).all():
+        if not np.isfinite(result).all():
             raise ScoringError(
                 f"model {self.identity.name!r} gave scores that are not finite (NaN or infinite); "
-                f"its weights are damaged, or its precision is too low"
+                f"its weights are damaged: copy or download them again"
             )
-        result: NDArray[np.float32] = found.astype(np.float32, copy=False)
         return result
+
+    def _log_probabilities(
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits = self._mask_logits(batch)
+            normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+            wanted = torch.as_tensor(token_ids, device=logits.device)
+            found: NDArray[np.float32] = (
+                (logits.index_select(-1, wanted) - normaliser).cpu().numpy()
+            )
+        return found
 
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """Logits at the masks: shape `(batch, masks, vocab_size)`, float32."""
@@ -82,11 +98,12 @@ class MaskedLanguageModel:
             else:
                 whole = self.module(input_ids=ids, attention_mask=attention).logits
                 logits = _at(whole, positions)
-            return logits.float()
+            result: torch.Tensor = logits.float()
+            return result
 
     @contextmanager
     def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
-        def narrow(module: Any, arguments: Any, output: Any) -> Any:
+        def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
             output["last_hidden_state"] = _at(output["last_hidden_state"], positions)
             return output
 
@@ -129,7 +146,7 @@ def usable_length(module: Any, tokenizer: Any) -> int:
             start = 0 if part.padding_idx is None else part.padding_idx + 1
             limits.append(part.num_embeddings - start)
     configured = getattr(module.config, "max_position_embeddings", None)
-    if not limits and configured:
+    if configured and configured > 0:
         limits.append(int(configured))
     if tokenizer.model_max_length < 1_000_000:  # a huge number stands for "not told"
         limits.append(int(tokenizer.model_max_length))

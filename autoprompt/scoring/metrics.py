@@ -74,7 +74,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     share, square = successes / n, Z * Z / n
     centre = (share + square / 2) / (1 + square)
     half = Z * math.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At a share of 0 or 1 the bound is the share itself; rounding must not put it inside.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def _confusions(predictions: Ints, gold: Ints, labels: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from autoprompt.search.study import Record
 from autoprompt.search.trials import Outcome
 
 FINALISTS = 10
-CLEARLY = 2.0  # paired standard errors by which a candidate must beat the best seed
+ALPHA = 0.05  # the chance that any candidate passes that is no better than the seed
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def select(
 
     1. The baseline is the seed with the best metric; likelihood, then age, break ties.
     2. A contender's metric is not below the baseline's, and its mean tempered log-likelihood is
-       higher by more than `CLEARLY` paired standard errors. Without contenders the seed is kept.
+       clearly higher: by a paired one-sided z-test at `ALPHA` divided by the number of candidates
+       (Bonferroni). Without contenders the seed is kept.
     3. Of the contenders that lie within one paired standard error of the most accurate one, the
        most likely wins (the one-standard-error rule of Breiman et al. 1984, with likelihood in the
        place of simplicity).
@@ -94,12 +96,13 @@ def _contenders(
     full: Sequence[Item], baseline: Item, scored_of: Callable[[Outcome], Scored]
 ) -> list[Item]:
     known = tempered_log_likelihoods(scored_of(baseline[1]))
+    clearly = NormalDist().inv_cdf(1 - ALPHA / max(len(full) - 1, 1))
     found = []
     for item in full:
         if _by_metric(item)[0] < _by_metric(baseline)[0] or _value(item[1]) <= _value(baseline[1]):
             continue
         gain = tempered_log_likelihoods(scored_of(item[1])) - known
-        if gain.mean() > CLEARLY * standard_error(gain):
+        if gain.mean() > clearly * standard_error(gain):
             found.append(item)
     return found
 

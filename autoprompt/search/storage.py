@@ -7,6 +7,8 @@ lock at the start of a transaction, so that two processes cannot both read and t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ STUDY = "autoprompt"
 SETTINGS = "settings"
 
 
-def open_study(database: Path, settings: dict[str, Any]) -> Study:
-    """Create the study, or open the one that is there.
+@contextmanager
+def open_study(database: Path, settings: dict[str, Any]) -> Iterator[Study]:
+    """Create the study, or open the one that is there; its database is closed at the end.
 
     Args:
         database: path of the SQLite file.
@@ -45,10 +48,18 @@ def open_study(database: Path, settings: dict[str, Any]) -> Study:
         )
         known = study.user_attrs.get(SETTINGS)
     except (sqlalchemy.exc.SQLAlchemyError, KeyError, ValueError) as error:
-        raise RunDirectoryError(
-            f"{database} is damaged or not a study ({_first_line(error)}); restore it from a "
-            f"backup, or start again in another directory"
-        ) from error
+        raise _damaged(database, error) from error
+    try:
+        _check_settings(study, known, settings, database)
+        yield study
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _check_settings(
+    study: Study, known: dict[str, Any] | None, settings: dict[str, Any], database: Path
+) -> None:
     if known is None:
         study.set_user_attr(SETTINGS, settings)
     elif differences := _differences(known, settings):
@@ -56,7 +67,6 @@ def open_study(database: Path, settings: dict[str, Any]) -> Study:
             f"{database.parent} was begun with other input: {'; '.join(differences)}; resume with "
             f"the same input, or choose another --out"
         )
-    return study
 
 
 def fail_zombies(study: Study) -> int:
@@ -88,6 +98,13 @@ def _differences(known: dict[str, Any], settings: dict[str, Any]) -> list[str]:
         for key in sorted({*known, *settings})
         if known.get(key) != settings.get(key)
     ]
+
+
+def _damaged(database: Path, error: Exception) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{database} is damaged or not a study ({_first_line(error)}); restore it from a backup, "
+        f"or start again in another directory"
+    )
 
 
 def _first_line(error: Exception) -> str:

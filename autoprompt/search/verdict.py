@@ -59,8 +59,12 @@ class Verdict:
         return (
             f"{sentence} {self.metric} {self.winner.value:.3f} against {self.baseline.value:.3f}, "
             f"lift {self.lift:+.3f} [{self.low:+.3f}, {self.high:+.3f}], "
-            f"p = {self.p_value:.3g} ({self.test}, n = {self.n})"
+            f"p {_p_text(self.p_value)} ({self.test}, n = {self.n})"
         )
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.0001" if p_value < 0.0001 else f"= {p_value:.4f}"
 
 
 def judge(winner: Scored, baseline: Scored, metric: str, kept_seed: bool, seed: int = 0) -> Verdict:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoprompt.documents import parse_yaml
-from autoprompt.errors import TaskError, UnknownNameError, listing, nearest_of
+from autoprompt.errors import TaskError, UnknownNameError, listing, nearest_of, shortened
 from autoprompt.files import read_text
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.reading import Row, text_value
@@ -46,6 +46,20 @@ class Columns:
     labels: Mapping[str, str] = field(default_factory=dict)
     metric: str = "accuracy"
     name: str = ""
+
+    def over(self, described: Columns) -> Columns:
+        """These columns, with what they leave open taken from a task's description.
+
+        The description's label names hold for its own label column only.
+        """
+        other_label = self.label and described.label and self.label != described.label
+        return Columns(
+            fields=self.fields or described.fields,
+            label=self.label or described.label,
+            labels=self.labels or ({} if other_label else described.labels),
+            metric=self.metric if self.metric != Columns.metric else described.metric,
+            name=self.name or described.name,
+        )
 
     def completed(self, header: Sequence[str], where: str, labelled: bool = True) -> Columns:
         """These columns with what is missing guessed from a file's header.
@@ -84,9 +98,26 @@ class Columns:
         if raw in self.labels.values():
             return raw
         raise TaskError(
-            f"{row.where}: the label {raw!r} is not in task.yaml; "
+            f"{row.where}: the label {shortened(raw)!r} is not in task.yaml; "
             f"{nearest_of(raw, self.labels)}valid: {listing(self.labels)}"
         )
+
+    def spelling_notes(self, rows: Sequence[Row]) -> list[str]:
+        """Notes on labels that are read as one, but stand in the files in several ways.
+
+        So it is with 1 and "1", with white space, and with the two ways to write an accent.
+        """
+        spellings: dict[str, dict[str, None]] = {}
+        for row in rows:
+            value = row.values.get(self.label)
+            text = unicodedata.normalize("NFC", text_value(value, self.label, row)).strip()
+            spellings.setdefault(text, {})[ascii(value)] = None  # ascii tells accents apart
+        return [
+            f"the label {text!r} is written in {len(ways)} ways ({listing(ways)}); "
+            f"they are read as one"
+            for text, ways in spellings.items()
+            if len(ways) > 1
+        ]
 
 
 def read_description(path: Path) -> Columns:

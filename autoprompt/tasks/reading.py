@@ -5,6 +5,8 @@ This module knows files and rows; which column is which is decided in `columns`.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import json
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import TaskError
+from autoprompt.errors import TaskError, listing, shortened
 from autoprompt.files import read_bytes
 
 
@@ -52,16 +54,19 @@ def read_rows(path: Path, encoding: str = "utf-8") -> list[Row]:
 def _text_of(path: Path, encoding: str) -> str:
     data = read_bytes(path, "data file")
     try:
-        text = data.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        codecs.lookup(encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise TaskError(
-            f"{path} is not {encoding}: byte {error.start} is 0x{data[error.start]:02x}; "
+            f"{path} is not {encoding}: byte {error.start} is "
+            f"0x{data[error.start : error.start + 1].hex()}; "
             f"convert it, or name its encoding with --encoding"
         ) from error
-    except LookupError as error:
+    except (LookupError, ValueError) as error:  # ValueError: codecs that are not for text files
         raise TaskError(f"unknown encoding {encoding!r}; try utf-8 or latin-1") from error
     if "\x00" in text:
-        line = text[: text.index("\x00")].count("\n") + 1
+        before = text[: text.index("\x00")].replace("\r\n", "\n").replace("\r", "\n")
+        line = before.count("\n") + 1
         raise TaskError(f"{path}, line {line}: holds a NUL byte; remove it or convert the file")
     return text
 
@@ -75,7 +80,9 @@ def _read_jsonl(path: Path, encoding: str) -> Iterator[Row]:
         where = f"{path}, line {number}"
         try:
             values = json.loads(line, object_pairs_hook=_unique(where))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except TaskError:
+            raise
+        except (ValueError, RecursionError) as error:  # ValueError: an integer of 5,000 digits too
             raise TaskError(f"{where}: not valid JSON ({error}); one object a line") from error
         if not isinstance(values, dict):
             raise TaskError(f'{where}: must be an object like {{"text": ..., "label": ...}}')
@@ -94,28 +101,47 @@ def _unique(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 def _read_delimited(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
     text = _text_of(path, encoding)
-    csv.field_size_limit(max(len(text), 131_072))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return
+    with _cells_up_to(len(text)):
+        records = _records(path, text, delimiter)
+        _, header = next(records, ("", []))
         if len(set(header)) < len(header):
-            raise TaskError(f"{path}: the header names a column twice: {', '.join(header)}")
-        for cells in reader:
-            if not cells:
-                continue
-            where = f"{path}, line {reader.line_num}"
+            raise TaskError(f"{path}: the header names a column twice: {listing(header)}")
+        for where, cells in records:
             if len(cells) != len(header):
                 raise TaskError(
                     f"{where}: has {len(cells)} cells, the header {len(header)} columns; "
                     f"quote cells that hold {delimiter!r}"
                 )
             yield Row(dict(zip(header, cells, strict=True)), where)
-    except csv.Error as error:
-        raise TaskError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}); look for an unclosed quote"
-        ) from error
+
+
+def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    """The records of a delimited file that are not blank lines, each with where it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        where = f"{path}, line {reader.line_num + 1}"
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise TaskError(
+                f"{where}: not valid CSV ({error}); look for an unclosed quote, and write a quote "
+                f"inside a quoted cell twice"
+            ) from error
+        if cells is None:
+            return
+        if cells:
+            yield where, cells
+
+
+@contextlib.contextmanager
+def _cells_up_to(characters: int) -> Iterator[None]:
+    """Let cells be that long; the csv module's limit is the whole process's, so put it back."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, characters))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _read_csv(path: Path, encoding: str) -> Iterator[Row]:
@@ -126,7 +152,7 @@ def _read_tsv(path: Path, encoding: str) -> Iterator[Row]:
     return _read_delimited(path, encoding, "\t")
 
 
-def _read_parquet(path: Path, encoding: str) -> Iterator[Row]:
+def _read_parquet(path: Path, _encoding: str) -> Iterator[Row]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -137,8 +163,9 @@ def _read_parquet(path: Path, encoding: str) -> Iterator[Row]:
     data = read_bytes(path, "data file")
     try:
         records = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise TaskError(f"{path}: not a readable parquet file: {error}") from error
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        reason = shortened(str(error), 200)
+        raise TaskError(f"{path}: not a readable parquet file: {reason}; write it again") from error
     for number, values in enumerate(records, start=1):
         yield Row(values, f"{path}, row {number}")
 
@@ -157,7 +184,7 @@ def text_value(value: Any, column: str, row: Row) -> str:
     Raises:
         TaskError: the cell is missing, not text, or cannot be encoded.
     """
-    if value is None or isinstance(value, float) and math.isnan(value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise TaskError(f"{row.where}: no value in column {column!r}; fill it or drop the row")
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -171,4 +198,6 @@ def text_value(value: Any, column: str, row: Row) -> str:
         )
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise TaskError(f"{row.where}: column {column!r} holds half a surrogate pair; mend it")
+    if "\x00" in value:  # a text file with one is refused whole; JSON and parquet can hide it
+        raise TaskError(f"{row.where}: column {column!r} holds a NUL character; remove it")
     return value

@@ -6,7 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from autoprompt.errors import TaskError
+from autoprompt.errors import TaskError, listing
 from autoprompt.seeding import derive_seed, generator
 from autoprompt.tasks.examples import Example, label_counts
 
@@ -25,7 +25,10 @@ def split_off(
         name: "dev" or "test"; it names the random numbers and the message.
 
     Returns:
-        The rest and the part, each in the order of `examples`.
+        The rest and the part, each in the order of `examples`; both have every label.
+
+    Raises:
+        TaskError: a label has fewer than two examples, or there are too few examples.
     """
     from sklearn.model_selection import train_test_split
 
@@ -44,6 +47,10 @@ def split_off(
         random_state=derive_seed(seed, "split", name),
         stratify=[example.label for example in examples],
     )
+    # The splitter rounds a rare label's share down to nothing; one of its examples moves over.
+    for label in counts.keys() - {examples[i].label for i in cut}:
+        cut.append(next(i for i in rest if examples[i].label == label))
+        rest.remove(cut[-1])
     return [examples[i] for i in sorted(rest)], [examples[i] for i in sorted(cut)]
 
 
@@ -55,30 +62,35 @@ def draw_k_shot(
     Args:
         examples: the train file.
         k: examples a label in each of the two splits.
-        seed: the draw's seed; train and dev are disjoint, duplicates of a text included.
+        seed: the draw's seed; train and dev are disjoint: of texts that differ only in case or
+            white space, one is drawn at most.
         allow_fewer: halve a label that has fewer than 2k examples instead of refusing it.
 
     Raises:
-        TaskError: a label has fewer than 2k distinct examples and `allow_fewer` is false.
+        TaskError: a label has fewer than 2k distinct examples (fewer than two, where
+            `allow_fewer` is true).
     """
     if k < 1:
         raise TaskError(f"k must be at least 1, not {k}")
-    by_label: dict[str, dict[tuple[str, ...], Example]] = defaultdict(dict)
+    by_label: dict[str, list[Example]] = defaultdict(list)
     seen: set[tuple[str, ...]] = set()
     for example in examples:
-        if example.key not in seen:
-            seen.add(example.key)
-            by_label[str(example.label)][example.key] = example
+        members = by_label[str(example.label)]
+        if (key := _normalised(example)) not in seen:
+            seen.add(key)
+            members.append(example)
     train: list[Example] = []
     dev: list[Example] = []
     for label in sorted(by_label):
-        pool = list(by_label[label].values())
-        each = min(k, len(pool) // 2) if allow_fewer else k
-        if len(pool) < 2 * each or each < 1:
+        pool = by_label[label]
+        needed = 2 if allow_fewer else 2 * k
+        if len(pool) < needed:
             raise TaskError(
-                f"--k-shot {k} needs {2 * k} distinct examples a label (train and dev), label "
-                f"{label!r} has {len(pool)}; lower k or pass --allow-fewer"
+                f"--k-shot {k} needs {needed} distinct examples a label (train and dev), label "
+                f"{label!r} has {len(pool)}; "
+                + ("add examples" if allow_fewer else "lower k or pass --allow-fewer")
             )
+        each = min(k, len(pool) // 2)
         order = generator(seed, "k-shot", label).permutation(len(pool))
         train += [pool[i] for i in order[:each]]
         dev += [pool[i] for i in order[each : 2 * each]]
@@ -114,6 +126,7 @@ def observations(splits: Mapping[str, Sequence[Example]]) -> tuple[list[str], li
     leaks: list[str] = []
     labels_of: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
     homes: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    known = {label for examples in splits.values() for label in label_counts(examples)}
     for name, examples in splits.items():
         keys = [_normalised(example) for example in examples]
         for key, example in zip(keys, examples, strict=True):
@@ -124,6 +137,8 @@ def observations(splits: Mapping[str, Sequence[Example]]) -> tuple[list[str], li
         if empty := sum(not any(text.strip() for text in key) for key in keys):
             notes.append(f"{name}: {empty} examples have no text; they are kept")
         counts = label_counts(examples)
+        if absent := sorted(known - counts.keys()):
+            notes.append(f"{name}: no example has the label {listing(absent)}")
         if counts and max(counts.values()) >= IMBALANCE * min(counts.values()):
             label, count = next(iter(counts.items()))
             notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class Task:
             k_shot: draw k examples a label for train and k others for dev from the train file;
                 a dev file is then left unused.
             seed: of every draw.
-            columns: overrides `task.yaml` and guessing.
+            columns: what they name overrides `task.yaml` and guessing.
             encoding: of text files.
             strict: refuse texts that stand in two splits.
             allow_fewer: let `k_shot` take less of a label that is too small.
@@ -83,28 +84,27 @@ class Task:
         """
         found = _locate(Path(path))
         files = _files_of(found)
-        if columns is None or not (columns.fields or columns.label):
-            description = found / "task.yaml"
-            columns = read_description(description) if description.is_file() else Columns()
+        columns = _described(columns or Columns(), found / "task.yaml")
+        rows = {split: read_rows(file, encoding) for split, file in files.items()}
         raw: dict[str, list[Example]] = {}
         for split, file in files.items():
-            rows = read_rows(file, encoding)
-            columns = columns.completed(list(rows[0].values), str(file))
-            raw[split] = [columns.example(row) for row in rows]
-        train, dev, test = _arrange(raw, k_shot, seed, allow_fewer)
+            columns = columns.completed(list(rows[split][0].values), str(file))
+            raw[split] = [columns.example(row) for row in rows[split]]
+        spellings = columns.spelling_notes([row for part in rows.values() for row in part])
+        train, dev, test = _arrange(raw, k_shot, seed, allow_fewer, str(found))
         labels = _labels_of(columns, train, {"dev": dev, "test": test}, str(found))
         notes, leaks = observations({"train": train, "dev": dev, "test": test})
         if strict and leaks:
             raise TaskError(f"{found}: {'; '.join(leaks)}; drop them, or leave --strict out")
         return cls(
-            name=columns.name or found.stem,
+            name=columns.name or (found.stem if found.is_file() else found.resolve().name),
             fields=tuple(columns.fields),
             labels=labels,
             metric=columns.metric,
             train=tuple(train),
             dev=tuple(shuffled_by_label(dev, seed)),
             test=tuple(test),
-            notes=tuple(notes),
+            notes=tuple(spellings + notes),
         )
 
     def with_metric(self, metric: str) -> Task:
@@ -128,14 +128,8 @@ def load_examples(
         encoding: of text files.
         wanted: the fields that are needed; columns of these names need no guessing.
     """
-    beside = path.parent / "task.yaml"
-    if beside.is_file() and not (columns.fields and columns.label):
-        described = read_description(beside)
-        columns = replace(
-            described,
-            fields=columns.fields or described.fields,
-            label=columns.label or described.label,
-        )
+    if not (columns.fields and columns.label):
+        columns = _described(columns, path.parent / "task.yaml")
     rows = read_rows(path, encoding)
     header = list(rows[0].values)
     if wanted and not columns.fields and all(name in header for name in wanted):
@@ -149,8 +143,12 @@ def sample_tasks() -> list[str]:
     return sorted(child.name for child in SAMPLES.iterdir() if child.is_dir())
 
 
+def _described(columns: Columns, description: Path) -> Columns:
+    return columns.over(read_description(description)) if description.is_file() else columns
+
+
 def _locate(path: Path) -> Path:
-    if path.exists():
+    if os.path.exists(path):  # unlike Path.exists, never raises: a name may be too long
         return path
     samples = sample_tasks()
     if len(path.parts) == 1 and path.name in samples:
@@ -183,12 +181,15 @@ def _files_of(path: Path) -> dict[str, Path]:
 
 
 def _arrange(
-    raw: dict[str, list[Example]], k_shot: int | None, seed: int, allow_fewer: bool
+    raw: dict[str, list[Example]], k_shot: int | None, seed: int, allow_fewer: bool, where: str
 ) -> tuple[list[Example], list[Example], list[Example]]:
     train = raw["train"]
     if len(label_counts(train)) < 2:
         only = next(iter(label_counts(train)), None)
-        raise TaskError(f"all examples have the label {only!r}; a task needs two labels at least")
+        raise TaskError(
+            f"{where}: all train examples have the label {only!r}; a task needs two labels at "
+            f"least: add examples of another label"
+        )
     if "test" in raw:
         test = raw["test"]
     else:

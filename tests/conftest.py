@@ -1,0 +1,82 @@
+"""Fixtures that every test may use: tiny models made in the run, and no network."""
+
+# ruff: noqa: E402 (the environment must be set before the libraries are imported)
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Before huggingface_hub is imported, which reads them once: no test may depend on what the
+# developer's cache holds, or reach the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="autoprompt-tests-hub-")
+atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import tiny_models
+import torch
+from hypothesis import HealthCheck, settings
+
+from autoprompt.models.loading import load_model
+from autoprompt.models.masked import MaskedLanguageModel
+
+torch.set_num_threads(1)
+
+settings.register_profile(
+    "fast",
+    max_examples=25,
+    deadline=None,  # the cores are shared
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", max_examples=500, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(scope="session")
+def hub_cache() -> Path:
+    """The (empty) Hugging Face cache of this test process."""
+    return Path(os.environ["HF_HUB_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a family's name to the directory of its tiny model, built at the first call."""
+    built: dict[str, Path] = {}
+
+    def directory(family: str) -> Path:
+        if family not in built:
+            built[family] = tiny_models.build(family, tmp_path_factory.mktemp(family))
+        return built[family]
+
+    return directory
+
+
+@pytest.fixture(scope="session")
+def family_models(
+    model_directory: Callable[[str], Path],
+) -> Callable[[str], MaskedLanguageModel]:
+    """From a family's name to its tiny model, loaded at the first call."""
+    loaded: dict[str, MaskedLanguageModel] = {}
+
+    def model(family: str) -> MaskedLanguageModel:
+        if family not in loaded:
+            found = load_model(str(model_directory(family)))
+            assert isinstance(found, MaskedLanguageModel)
+            loaded[family] = found
+        return loaded[family]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_model(family_models: Callable[[str], MaskedLanguageModel]) -> MaskedLanguageModel:
+    """A tiny BERT with random weights: whatever is not about a family can use it."""
+    return family_models("bert")

@@ -1,0 +1,331 @@
+"""What every family of language models must do, held to slow and obvious oracles.
+
+The oracle runs transformers plainly: one sequence, no padding, logits at every position, then
+`log_softmax`. The same holds for the embedded model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from autoprompt.errors import TemplateError
+from autoprompt.models.embedded import EMBEDDED
+from autoprompt.models.encoding import Encoding
+from autoprompt.models.loading import load_model
+from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.prompts import Frame
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.tasks.examples import Example
+from autoprompt.templates import Template
+
+TEXTS = (
+    "A gripping, funny film!",
+    "",
+    "dull",
+    "The acting was not very good, and the story was slow; all in all a poor film.",
+    "naïve café — don't",
+)
+TEMPLATES = (
+    "{text} It was {mask}.",
+    "{mask} news: {text}",
+    "({mask}) {text}",
+    "{text}{mask}",
+    "{text}\n{mask}",
+    "  {text}   {mask}  !",
+    "{text} ? {mask} , {text}",
+)
+PAIR = "{text_a} ? {mask} , {text_b}"
+LONG = "The story was slow and the acting was terrible , don't . "
+
+# Any text but half surrogate pairs, which the readers of data refuse.
+plain_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+families = pytest.mark.parametrize("family", [*tiny_models.FAMILIES, EMBEDDED])
+
+
+@pytest.fixture(scope="module")
+def models(
+    family_models: Callable[[str], MaskedLanguageModel],
+) -> Callable[[str], MaskedLanguageModel]:
+    embedded: list[MaskedLanguageModel] = []
+
+    def model(family: str) -> MaskedLanguageModel:
+        if family != EMBEDDED:
+            return family_models(family)
+        if not embedded:
+            embedded.append(load_model(EMBEDDED))
+        return embedded[0]
+
+    return model
+
+
+@pytest.fixture(params=[*tiny_models.FAMILIES, EMBEDDED])
+def model(
+    request: pytest.FixtureRequest, models: Callable[[str], MaskedLanguageModel]
+) -> MaskedLanguageModel:
+    return models(request.param)
+
+
+def frame(text: str) -> Frame:
+    return Frame(Template.parse(text))
+
+
+def examples(*texts: str) -> list[Example]:
+    return [Example({"text": text}) for text in texts]
+
+
+def encode(model: MaskedLanguageModel, template: str, masks: int = 1, **fields: str) -> Encoding:
+    return model.encoder.encode(frame(template), [Example(fields)], masks)[0]
+
+
+def oracle(model: MaskedLanguageModel, encoding: Encoding) -> tuple[np.ndarray, float]:
+    """Log-probabilities `(masks, vocab_size)` of one sequence, and the largest |logit|."""
+    ids = torch.tensor([encoding.ids])
+    with torch.no_grad():
+        logits = model.module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+    rows = logits.double().log_softmax(dim=-1)[list(encoding.mask_positions)]
+    return rows.numpy(), float(logits.abs().max())
+
+
+def everything(model: MaskedLanguageModel, batch: Sequence[Encoding]) -> np.ndarray:
+    """Log-probabilities of the whole vocabulary as the model under test gives them."""
+    return model.log_probabilities(batch, np.arange(model.module.config.vocab_size))
+
+
+def contains(sequence: Sequence[int], part: Sequence[int]) -> bool:
+    spans = range(len(sequence) - len(part) + 1)
+    return any(tuple(sequence[start : start + len(part)]) == tuple(part) for start in spans)
+
+
+# -- scores -----------------------------------------------------------------------------------
+
+
+def test_the_head_works_on_masks_only(model: MaskedLanguageModel) -> None:
+    assert model.narrow
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+def test_a_narrowed_head_gives_the_plain_logits(
+    model: MaskedLanguageModel, masks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS), masks)
+    narrowed = everything(model, batch)
+    monkeypatch.setattr(model, "narrow", False)
+    np.testing.assert_allclose(narrowed, everything(model, batch), atol=1e-4)
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+@pytest.mark.parametrize("template", TEMPLATES[:3])
+def test_log_probabilities_are_those_of_plain_transformers(
+    model: MaskedLanguageModel, template: str, masks: int
+) -> None:
+    batch = model.encoder.encode(frame(template), examples(*TEXTS), masks)
+    for found, encoding in zip(everything(model, batch), batch, strict=True):
+        wanted, largest = oracle(model, encoding)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
+
+
+@families
+@given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
+def test_batches_do_not_change_scores(
+    models: Callable[[str], MaskedLanguageModel], family: str, order: list[int], size: int
+) -> None:
+    model = models(family)
+    encodings = model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS))
+    for start in range(0, len(order), size):
+        indices = order[start : start + size]
+        found = everything(model, [encodings[index] for index in indices])
+        for row, index in zip(found, indices, strict=True):
+            wanted, largest = oracle(model, encodings[index])
+            np.testing.assert_allclose(row, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
+
+
+def test_only_the_tokens_asked_for_come_back_in_their_order(model: MaskedLanguageModel) -> None:
+    batch = model.encoder.encode(frame(TEMPLATES[0]), examples("A film"))
+    wanted = np.array([7, 5, 7])
+    found = model.log_probabilities(batch, wanted)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, everything(model, batch)[:, :, wanted])
+
+
+def test_a_word_of_n_tokens_is_scored_with_n_masks(model: MaskedLanguageModel) -> None:
+    word = "unspeakably zzyx"
+    ids = model.encoder.word_ids(frame(TEMPLATES[0]), word)
+    assert len(ids) > 1
+    scores = WordScorer(model, ["great", word]).scores(frame(TEMPLATES[0]), examples(*TEXTS))
+    for row, encoding in zip(
+        scores, model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS), len(ids)), strict=True
+    ):
+        wanted, largest = oracle(model, encoding)
+        each = [wanted[position, token] for position, token in enumerate(ids)]
+        assert row[1] == pytest.approx(np.mean(each), abs=1e-5 * max(1.0, largest))
+
+
+# -- encoding ---------------------------------------------------------------------------------
+
+
+def test_the_tokenizer_is_exact(model: MaskedLanguageModel) -> None:
+    assert model.encoder.exact
+
+
+@families
+@pytest.mark.parametrize("template", TEMPLATES)
+@given(text=plain_texts)
+@example("  spaced  text, don't ")
+@example("ends in a tab\t")
+@example("\x1f")
+@example("ﬁne １２ e\u0301 한국 🎬")
+def test_ids_are_those_of_the_rendered_text(
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, text: str
+) -> None:
+    model = models(family)
+    tokenizer = model.encoder.tokenizer
+    rendered = Template.parse(template).render({"text": text}, tokenizer.mask_token)
+    encoder = model.encoder
+    (found,) = encoder._encode_texts(frame(template), [{"text": text}], 1)  # without truncation
+    assert list(found.ids) == tokenizer(rendered, verbose=False)["input_ids"]
+
+
+def test_a_pair_is_encoded_as_its_rendered_text(model: MaskedLanguageModel) -> None:
+    tokenizer = model.encoder.tokenizer
+    fields = {"text_a": "A good film", "text_b": "the film was great"}
+    rendered = Template.parse(PAIR).render(fields, tokenizer.mask_token)
+    assert list(encode(model, PAIR, **fields).ids) == tokenizer(rendered)["input_ids"]
+
+
+def test_the_mask_is_where_the_encoding_says(model: MaskedLanguageModel) -> None:
+    mask = model.encoder.tokenizer.mask_token_id
+    for template in TEMPLATES:
+        encoding = encode(model, template, 2, text="A film")
+        places = [place for place, token in enumerate(encoding.ids) if token == mask]
+        assert tuple(places) == encoding.mask_positions
+        assert len(places) == 2
+
+
+def test_special_tokens_in_a_text_are_text(model: MaskedLanguageModel) -> None:
+    tokenizer = model.encoder.tokenizer
+    ends = encode(model, TEMPLATES[0], text="")
+    for special in tokenizer.all_special_tokens:
+        for text in (special, f"a {special} b", f"x{special}y"):
+            encoding = encode(model, TEMPLATES[0], text=text)
+            found = [token for token in encoding.ids if token in tokenizer.all_special_ids]
+            assert found == [t for t in ends.ids if t in tokenizer.all_special_ids], special
+            assert len(encoding.ids) >= len(ends.ids) + 3  # it is spelled, not dropped
+
+
+def test_a_special_token_as_a_word_is_spelled(model: MaskedLanguageModel) -> None:
+    tokenizer = model.encoder.tokenizer
+    ids = model.encoder.word_ids(frame(TEMPLATES[0]), tokenizer.mask_token)
+    assert not set(ids) & set(tokenizer.all_special_ids)
+
+
+# -- truncation -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("masks", [1, 3])
+def test_truncation_takes_only_the_end_of_the_text(
+    model: MaskedLanguageModel, template: str, masks: int
+) -> None:
+    text = LONG * 20
+    found = encode(model, template, masks, text=text)
+    limit = model.encoder.max_length
+    assert limit - 4 <= len(found.ids) <= limit
+    shorter = {encode(model, template, masks, text=text[:end]).ids for end in range(6 * limit)}
+    assert found.ids in shorter  # the encoding of a beginning of the text, so the rest is whole
+
+
+def test_truncation_tells_what_it_took(model: MaskedLanguageModel) -> None:
+    text = LONG * 20
+    whole = model.encoder._encode_texts(frame(TEMPLATES[0]), [{"text": text}], 1)[0]
+    found = encode(model, TEMPLATES[0], text=text)
+    assert found.lost == len(whole.ids) - len(found.ids) > 0
+    assert encode(model, TEMPLATES[0], text="short").lost == 0
+
+
+@pytest.mark.parametrize(("long", "short"), [("text_a", "text_b"), ("text_b", "text_a")])
+def test_the_longest_field_is_shortened_first(
+    model: MaskedLanguageModel, long: str, short: str
+) -> None:
+    text = LONG * 20
+    found = encode(model, PAIR, **{long: text, short: "a good film"})
+    limit = model.encoder.max_length
+    shorter = {
+        encode(model, PAIR, **{long: text[:end], short: "a good film"}).ids
+        for end in range(6 * limit)
+    }
+    assert found.ids in shorter
+
+
+def test_two_long_fields_are_shortened_to_the_same_length(model: MaskedLanguageModel) -> None:
+    found = encode(model, PAIR, text_a="good " * 500, text_b="bad " * 300)
+    limit = model.encoder.max_length
+    (mask,) = found.mask_positions
+    assert limit - 1 <= len(found.ids) <= limit
+    assert abs(mask - (len(found.ids) - mask)) <= 4
+
+
+def test_a_template_longer_than_the_model_is_an_error(model: MaskedLanguageModel) -> None:
+    template = "very " * model.encoder.max_length + "{text} {mask}"
+    with pytest.raises(TemplateError, match="shorten it") as caught:
+        encode(model, template, text="A film")
+    assert str(model.encoder.max_length) in str(caught.value)
+
+
+def test_a_sequence_of_full_length_runs(model: MaskedLanguageModel) -> None:
+    limit = model.encoder.max_length
+    spare = limit - len(encode(model, "{text} {mask}", text="").ids)
+    encoding = encode(model, "{text} {mask}", text="good " * spare)
+    assert len(encoding.ids) == limit
+    assert everything(model, [encoding]).shape[:2] == (1, 1)
+
+
+@families
+def test_the_length_is_the_most_that_the_model_takes(
+    models: Callable[[str], MaskedLanguageModel], family: str
+) -> None:
+    model = models(family)
+    assert model.encoder.max_length == (128 if family == EMBEDDED else tiny_models.MAX_LENGTH)
+    names = [name for name, _ in model.module.named_modules()]
+    if any(name.endswith("position_embeddings") for name in names):
+        too_long = torch.full((1, model.encoder.max_length + 1), 7)
+        with pytest.raises((IndexError, RuntimeError)):
+            model.module(input_ids=too_long)
+
+
+# -- label words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["great", "unspeakably"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{text} It was {mask} , yes",  # after a space
+        "{mask} : {text}",  # at the very beginning
+        "{text} ( {mask} )",
+        "{text} ({mask} )",  # after a bracket
+        "{text} :\n{mask} !",  # after a new line
+    ],
+)
+def test_a_word_has_the_ids_that_it_has_in_the_text(
+    model: MaskedLanguageModel, template: str, word: str
+) -> None:
+    encoder = model.encoder
+    ids = encoder.word_ids(frame(template), word)
+    written = Template.parse(template).render({"text": "A film"}, mask=word)
+    assert contains(encoder.tokenizer(written)["input_ids"], ids)
+    assert encoder.tokenizer.decode(list(ids)).strip() == word
+
+
+def test_the_record_names_what_is_scored(model: MaskedLanguageModel) -> None:
+    record = model.encoder.record(frame(TEMPLATES[0]), ["great", "bad"])
+    assert record.probe == encode(model, TEMPLATES[0], text="text").ids
+    assert record.words["bad"] == model.encoder.word_ids(frame(TEMPLATES[0]), "bad")
+    assert record.max_length == model.encoder.max_length
+    assert not record.ids_only

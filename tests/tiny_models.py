@@ -1,0 +1,278 @@
+"""Tiny random masked language models with realistic tokenizers, made on the spot.
+
+Each family has its own kind of tokenizer, because that is where families differ: WordPiece (BERT,
+DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT, DeBERTa) and Unigram (ALBERT,
+XLM-RoBERTa, DeBERTa-v2). Every ASCII word can be spelled. The weights are random and wide, so that
+log-probabilities differ by whole units and a wrong position or a lost token shows.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+
+WORD_LIST = """
+it was is a an the this that and or not very all in of to my text film movie book story plot acting
+review news topic about great good fine excellent terrible bad awful dull boring funny warm slow
+fast nice poor sports business science world politics game team market money computer what who
+where when person place number thing yes no maybe question answer true false gripping spaced don
+"""
+WORDS = WORD_LIST.split()
+MAX_LENGTH = 48
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.3}
+BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
+PRINTABLE = [char for char in string.printable if not char.isspace()]
+
+
+def stripping(text: str) -> transformers.AddedToken:
+    """A mask token that swallows the space before it, as RoBERTa's and ALBERT's do."""
+    return transformers.AddedToken(text, lstrip=True, special=True, normalized=False)
+
+
+# -- vocabularies -----------------------------------------------------------------------------
+
+
+def wordpiece_vocabulary() -> dict[str, int]:
+    lower = [char for char in PRINTABLE if not char.isupper()]
+    pieces = [*BERT_SPECIALS, *WORDS, *lower, *(f"##{char}" for char in lower), "##ing", "##ly"]
+    return {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+
+
+def byte_level_bpe(specials: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Vocabulary and merges, trained on the words with and without a space before them."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        special_tokens=specials,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    lines = [form for word in WORDS for form in (f"x {word} {word.title()}", word, word.title())]
+    tokenizer.train_from_iterator(lines, trainer)
+    return _vocabulary_and_merges(tokenizer)
+
+
+def _vocabulary_and_merges(tokenizer: tokenizers.Tokenizer) -> tuple[dict[str, int], list[Any]]:
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(pair) for pair in model["merges"]]
+
+
+def unigram_pieces(specials: list[str], cased: bool) -> list[tuple[str, float]]:
+    """Words cost less than their letters, so that each word is one piece."""
+    words = [*WORDS, *(word.title() for word in WORDS)] if cased else list(WORDS)
+    letters = PRINTABLE if cased else [char for char in PRINTABLE if not char.isupper()]
+    pieces = [(special, 0.0) for special in specials]
+    pieces += [(f"▁{word}", -5.0 - index / 100) for index, word in enumerate(words)]
+    pieces += [(word, -7.0 - index / 100) for index, word in enumerate(words) if len(word) > 2]
+    pieces += [("▁", -6.0), *((char, -9.0) for char in letters)]
+    found: dict[str, float] = {}
+    for piece, score in pieces:
+        found.setdefault(piece, score)
+    return list(found.items())
+
+
+# -- families ---------------------------------------------------------------------------------
+
+
+def bert() -> tuple[Any, Any]:
+    tokenizer = transformers.BertTokenizer(wordpiece_vocabulary())
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def distilbert() -> tuple[Any, Any]:
+    tokenizer = transformers.DistilBertTokenizer(wordpiece_vocabulary())
+    config = transformers.DistilBertConfig(
+        vocab_size=len(tokenizer),
+        dim=32,
+        hidden_dim=64,
+        n_layers=2,
+        n_heads=2,
+        initializer_range=0.3,
+        max_position_embeddings=MAX_LENGTH,
+    )
+    return tokenizer, config
+
+
+def electra() -> tuple[Any, Any]:
+    """A generator: its embeddings are narrower than its body, with a projection between."""
+    tokenizer = transformers.ElectraTokenizer(wordpiece_vocabulary())
+    config = transformers.ElectraConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=16,
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def roberta() -> tuple[Any, Any]:
+    """Positions begin after the padding index, so that the table has two rows that are not used."""
+    vocabulary, merges = byte_level_bpe([*ROBERTA_SPECIALS, "<mask>"])
+    tokenizer = transformers.RobertaTokenizer(vocabulary, merges, mask_token=stripping("<mask>"))
+    config = transformers.RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH + 2,
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def modernbert() -> tuple[Any, Any]:
+    """No position table, and a sliding window over fewer tokens than a sequence has."""
+    vocabulary, merges = byte_level_bpe(BERT_SPECIALS)
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, merges))
+    backend.normalizer = tokenizers.normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        mask_token=stripping("[MASK]"),
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    ids = {f"{name}_token_id": vocabulary[f"[{name.upper()}]"] for name in ("pad", "cls", "sep")}
+    config = transformers.ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        global_attn_every_n_layers=2,
+        local_attention=8,
+        max_position_embeddings=MAX_LENGTH,
+        initializer_range=0.3,
+        bos_token_id=ids["cls_token_id"],
+        eos_token_id=ids["sep_token_id"],
+        **ids,
+    )
+    return tokenizer, config
+
+
+def deberta() -> tuple[Any, Any]:
+    vocabulary, merges = byte_level_bpe(BERT_SPECIALS)
+    tokenizer = transformers.DebertaTokenizer(vocabulary, merges, mask_token=stripping("[MASK]"))
+    config = transformers.DebertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        relative_attention=True,
+        position_biased_input=False,
+        pos_att_type="c2p|p2c",
+        type_vocab_size=0,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def albert() -> tuple[Any, Any]:
+    pieces = unigram_pieces(["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"], cased=False)
+    tokenizer = transformers.AlbertTokenizer(pieces, mask_token=stripping("[MASK]"))
+    config = transformers.AlbertConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=16,
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def xlm_roberta() -> tuple[Any, Any]:
+    """Its pre-tokenizer puts a space before every section ("always")."""
+    pieces = unigram_pieces([*ROBERTA_SPECIALS, "<mask>"], cased=True)
+    tokenizer = transformers.XLMRobertaTokenizer(pieces, mask_token=stripping("<mask>"))
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH + 2,
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def deberta_v2() -> tuple[Any, Any]:
+    """As DeBERTa-v3: disentangled attention, and no absolute positions at the input."""
+    pieces = unigram_pieces(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], cased=True)
+    tokenizer = transformers.DebertaV2Tokenizer(pieces, unk_id=3)
+    config = transformers.DebertaV2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=MAX_LENGTH,
+        relative_attention=True,
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+        pos_att_type="p2c|c2p",
+        type_vocab_size=0,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
+    family.__name__: family
+    for family in (
+        bert,
+        distilbert,
+        electra,
+        roberta,
+        modernbert,
+        deberta,
+        albert,
+        xlm_roberta,
+        deberta_v2,
+    )
+}
+
+
+def build(family: str, directory: Path, seed: int = 0) -> Path:
+    """Save a tiny model of a family with its tokenizer, as `save_pretrained` does."""
+    tokenizer, config = FAMILIES[family]()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = transformers.AutoModelForMaskedLM.from_config(config)
+    module.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory

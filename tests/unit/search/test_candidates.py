@@ -1,0 +1,119 @@
+"""From Optuna's parameters to candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from autoprompt.search.candidates import FITTED, CandidateTable
+from autoprompt.spaces import SearchSpace
+
+YAML = """
+name: tiny
+fields: [text]
+labels: [negative, positive]
+seeds:
+  - template: "{text} It was {mask}."
+    verbalizer: {negative: [terrible], positive: [great]}
+  - template: "{text} A {mask} one."
+    verbalizer: {negative: [bad, awful], positive: [good, fine]}
+templates:
+  patterns: ["{text} {stem} {mask}{end}"]
+  slots:
+    stem: ["It was", "So"]
+    end: [".", "!"]
+label_words: {per_label: [1, 2], candidates: {negative: [poor], positive: [nice]}}
+demonstrations: {per_label: [1]}
+calibration: [contextual, batch]
+"""
+LABELS = ("negative", "positive")
+
+
+def table(text: str = YAML) -> CandidateTable:
+    """The choices of a space."""
+    return CandidateTable(SearchSpace.parse(text).restricted(("text",), LABELS))
+
+
+class Fixed:
+    """A trial that takes given values and, where none is given, the first choice."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = {name.replace("_", " "): value for name, value in values.items()}
+        self.asked: list[str] = []
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.asked.append(name)
+        value = self.values.get(name, choices[0])
+        assert value in choices
+        return value
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        self.asked.append(name)
+        value = self.values.get(name, low)
+        assert low <= value <= high
+        return int(value)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_seeds_parameters_give_the_seed_as_written(index: int) -> None:
+    made = table()
+    parameters = {k.replace(" ", "_"): v for k, v in made.seed_parameters(index).items()}
+    found = made.suggest(Fixed(**parameters))
+    seed = made.space.seeds[index]
+    assert found.template == seed.template
+    assert found.words is not None
+    assert made.verbalizers[found.words].as_dict() == {k: list(v) for k, v in seed.words.items()}
+    assert (found.aggregation, found.calibration, found.demonstrations) == ("logsumexp", "none", 0)
+
+
+def test_slots_are_filled_with_the_options_that_were_chosen() -> None:
+    trial = Fixed(template="{text} {stem} {mask}{end}", slot_stem="So", slot_end="!")
+    assert table().suggest(trial).template.text == "{text} So {mask}!"
+
+
+def test_slots_are_asked_for_only_where_the_pattern_has_them() -> None:
+    trial = Fixed(template="{text} It was {mask}.")
+    table().suggest(trial)
+    assert not any(name.startswith("slot") for name in trial.asked)
+
+
+def test_fitted_words_ask_for_their_number() -> None:
+    found = table().suggest(trial := Fixed(words=FITTED, words_per_label=2))
+    assert (found.words, found.per_label) == (None, 2)
+    assert "aggregation" in trial.asked
+
+
+def test_one_word_a_label_needs_no_aggregation() -> None:
+    table().suggest(trial := Fixed(words="seed 1"))
+    assert "aggregation" not in trial.asked
+
+
+def test_none_is_always_among_the_calibrations_and_demonstrations() -> None:
+    found = table().suggest(Fixed(calibration="none", demonstrations=0))
+    assert (found.calibration, found.demonstrations) == ("none", 0)
+
+
+def test_a_draw_is_asked_for_only_with_demonstrations() -> None:
+    table().suggest(without := Fixed(demonstrations=0))
+    table().suggest(having := Fixed(demonstrations=1))
+    assert "draw of demonstrations" not in without.asked
+    assert "draw of demonstrations" in having.asked
+
+
+def test_a_space_without_choices_asks_for_nothing() -> None:
+    text = """
+name: fixed
+fields: [text]
+labels: [negative, positive]
+seeds:
+  - template: "{text} It was {mask}."
+    verbalizer: {negative: [terrible], positive: [great]}
+"""
+    table(text).suggest(trial := Fixed())
+    assert trial.asked == []
+
+
+def test_templates_are_counted() -> None:
+    assert table().templates == 2 + 4

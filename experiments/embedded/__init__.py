@@ -1,0 +1,1 @@
+"""Clean pre-training recipe of the small masked language model that ships with autoprompt."""

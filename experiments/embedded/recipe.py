@@ -1,0 +1,105 @@
+"""The recipe: a typed view of ``recipe.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Size of the WordPiece vocabulary and of the text it is learned from."""
+
+    size: int
+    characters: int
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one corpus file enters the mixture."""
+
+    passes: float
+    share: float
+    decay_share: float = 1.0
+    lines_are_documents: bool = False
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How documents become sequences, and which lines and documents are left out."""
+
+    row_length: int
+    overlap_words: int
+    held_out_words: int
+    lengths: list[tuple[float, int, int]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Width and depth of the transformer."""
+
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which words are hidden from the model, and what stands in their place."""
+
+    rate: float
+    frequent_rate: float
+    frequent: int
+    mask_token: float
+    random_token: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimiser, schedule and book-keeping of the training run."""
+
+    rows: int
+    steps: int
+    warmup_steps: int
+    decay_steps: int
+    peak_lr: float
+    final_lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    clip: float
+    threads: int
+    checkpoint_seconds: float
+    log_steps: int
+    compile: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole recipe."""
+
+    seed: int
+    vocabulary: Vocabulary
+    sources: dict[str, Source]
+    packing: Packing
+    model: Shape
+    masking: Masking
+    training: Training
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file; an unknown or missing key is an error."""
+    raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Recipe(
+        seed=int(raw["seed"]),
+        vocabulary=Vocabulary(**raw["vocabulary"]),
+        sources={name: Source(**entry) for name, entry in raw["sources"].items()},
+        packing=Packing(**raw["packing"]),
+        model=Shape(**raw["model"]),
+        masking=Masking(**raw["masking"]),
+        training=Training(**raw["training"]),
+    )

@@ -1,0 +1,98 @@
+"""Exporting a checkpoint as a model folder: float16 weights, tokenizer, and a measured card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from experiments.embedded.card import write_card
+from experiments.embedded.evaluate import measure
+from experiments.embedded.model import new_model
+from experiments.embedded.recipe import Recipe, read_recipe
+from experiments.embedded.train import CHECKPOINT
+
+SHIPPED = [
+    "config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "README.md",
+]
+
+
+def export(recipe: Recipe, work: Path, folder: Path) -> dict[str, Any]:
+    """Write the checkpoint's model and tokenizer to a folder; return the run's progress.
+
+    Training never sees a second segment; its embedding is set to that of the first, so that
+    pairs of texts are read like single ones.  The configuration asks for float32, in which the
+    stored float16 weights are to be used on a processor without fast half precision.
+    """
+    stored: dict[str, Any] = torch.load(work / CHECKPOINT, weights_only=True)
+    vocabulary = stored["model"]["bert.embeddings.word_embeddings.weight"].shape[0]
+    model = new_model(recipe, vocabulary)
+    model.load_state_dict(stored["model"])
+    types = model.bert.embeddings.token_type_embeddings.weight.data
+    types[1] = types[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
+    weights = {
+        name: tensor.detach().half().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in tied
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = ["BertForMaskedLM"]
+    model.config.dtype = "float32"
+    model.config.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(work / "tokenizer" / name, folder / name)
+    progress: dict[str, Any] = stored["progress"]
+    progress["parameters"] = sum(tensor.numel() for tensor in weights.values())
+    return progress
+
+
+def replace_files(folder: Path, output: Path) -> None:
+    """Copy the shipped files into the output folder, each replaced in one step."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in SHIPPED:
+        partial = output / f".{name}.partial"
+        shutil.copyfile(folder / name, partial)
+        os.replace(partial, output / name)
+
+
+def main() -> None:
+    """Export, measure, describe and ship the checkpoint of a work directory."""
+    here = Path(__file__).parent
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path, default=here / "prompts.yaml")
+    parser.add_argument("--sources", type=Path, default=here / "sources.yaml")
+    parser.add_argument("--notes", type=Path, help="remarks on this run, added to the card")
+    parser.add_argument("--task", type=Path, action="append", default=[], metavar="FOLDER")
+    arguments = parser.parse_args()
+    recipe = read_recipe(arguments.config)
+    torch.set_num_threads(recipe.training.threads)
+    folder = arguments.work / "export"
+    progress = export(recipe, arguments.work, folder)
+    held_out = arguments.work / "held_out.npz"
+    figures = measure(recipe, folder, held_out, arguments.prompts, arguments.task)
+    results = json.dumps({"progress": progress, "figures": figures}, indent=2) + "\n"
+    (arguments.work / "results.json").write_text(results, encoding="utf-8")
+    counts = json.loads((arguments.work / "counts.json").read_text(encoding="utf-8"))
+    notes = arguments.notes.read_text(encoding="utf-8") if arguments.notes else ""
+    write_card(folder / "README.md", recipe, progress, figures, counts, arguments.sources, notes)
+    replace_files(folder, arguments.output)
+    print(results)
+
+
+if __name__ == "__main__":
+    main()

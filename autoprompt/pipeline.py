@@ -52,7 +52,8 @@ class SearchResult:
         seeds: every seed prompt with its scores there.
         verdict: winner against baseline on test.
         ledger: what was spent, the test included.
-        trials: how many were run, seeds included.
+        trials: how many were run, seeds and repetitions included.
+        prompts: how many different prompts they scored.
         finish_reason: why the search ended.
         test_reads: how many verdicts beside this run used the same test split, this one included.
     """
@@ -63,6 +64,7 @@ class SearchResult:
     verdict: Verdict
     ledger: Spent
     trials: int
+    prompts: int
     finish_reason: str
     test_reads: int
 
@@ -272,6 +274,7 @@ class _Session:
             verdict=verdict,
             ledger=spent,
             trials=len(records),
+            prompts=len(self.loop.by_digest),
             finish_reason=reason,
             test_reads=reads,
         )
@@ -384,7 +387,12 @@ class _Session:
         directory.write_trials(_row(record) for record in records)
         write_json(
             directory.ledger,
-            {**spent.to_dict(), "trials": len(records), "finish_reason": reason},
+            {
+                **spent.to_dict(),
+                "trials": len(records),
+                "prompts": len(self.loop.by_digest),
+                "finish_reason": reason,
+            },
         )
         winner.save(directory.best)
         write_json(

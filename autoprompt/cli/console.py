@@ -86,7 +86,8 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     if result.test_reads > 1:
         click.echo(f"This test split has been used by {result.test_reads} runs in this folder.")
     click.echo(
-        f"\nSpent: {result.trials} trials, {result.ledger.forwards:,} forwards, "
+        f"\nSpent: {result.trials} trials of {result.prompts} different prompts, "
+        f"{result.ledger.forwards:,} forwards, "
         f"{_duration(result.ledger.seconds)}; ended by: {result.finish_reason}"
     )
     click.echo(
@@ -107,6 +108,7 @@ def result_document(result: SearchResult, out: str) -> dict[str, Any]:
         "verdict": result.verdict.to_dict(),
         "ledger": result.ledger.to_dict(),
         "trials": result.trials,
+        "prompts": result.prompts,
         "finish_reason": result.finish_reason,
         "test_reads": result.test_reads,
     }

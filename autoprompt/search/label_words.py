@@ -1,7 +1,8 @@
 """Which words stand for a label: fitted on train, in array time.
 
-The words of a trial are one choice made on train and scored on dev. They are never the best of
-many on dev: of 1,000 verbalizers that are truly worth .70, the best shows .90 on 32 examples.
+The words of a trial are one choice, made on other examples than those that score it. They are never
+the best of many on what scores them: of 1,000 verbalizers that are truly worth .70, the best shows
+.90 on 32 examples.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Verdict:
             IMPROVED: "The winner beats the best seed prompt on test.",
             NOT_SIGNIFICANT: "On test the winner cannot be told from the best seed prompt.",
             WORSE: "On test the winner is worse than the best seed prompt: keep the seed.",
-            KEPT_SEED: "No candidate was better than the best seed prompt on dev: it is kept.",
+            KEPT_SEED: "No candidate clearly beat the best seed prompt, so it is kept.",
         }[self.status]
         if self.status == KEPT_SEED:
             return f"{sentence} Its {self.metric} on test is {self.winner}."

@@ -1,0 +1,79 @@
+"""Drafting a search space from a task."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from autoprompt.drafts import draft_space, label_word
+from autoprompt.errors import InputError, TaskError
+from autoprompt.spaces import SearchSpace
+
+HOSTILE = ["yes", "1", "a: b", "'", '"', "x\ny", "~", "{b}", "- c", "# d", "\\n", "\x07", "🎬", "é"]
+names = st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=12)
+
+
+@given(labels=st.lists(names, min_size=2, max_size=5, unique=True), name=st.text(max_size=20))
+@example(labels=HOSTILE, name="a task")
+@example(labels=["\u2028", "\x85b", "\ufeff", "\U0001f3ac\ufe0f"], name="")
+def test_any_label_names_give_a_space_that_loads_or_an_error(labels: list[str], name: str) -> None:
+    try:
+        space = SearchSpace.parse(draft_space(name, ["text"], labels))
+    except InputError:
+        return
+    assert space.labels == tuple(unicodedata.normalize("NFC", label).strip() for label in labels)
+    assert all(set(seed.words) == set(space.labels) for seed in space.seeds)
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_hostile_label_names_load(label: str) -> None:
+    space = SearchSpace.parse(draft_space("task", ["text"], [label, "other"]))
+    assert space.labels == (label, "other")
+
+
+@given(fields=st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4, unique=True))
+@example(fields=["text"])
+@example(fields=["trigger:3"])
+@example(fields=["a} {b"])
+def test_any_field_names_give_a_space_that_loads_or_an_error(fields: list[str]) -> None:
+    try:
+        space = SearchSpace.parse(draft_space("task", fields, ["a", "b"]))
+    except InputError:
+        return
+    assert space.fields == tuple(fields)
+    assert all(seed.template.fields == tuple(fields) for seed in space.seeds)
+
+
+@pytest.mark.parametrize("field", ["the text", "mask", "stem", "trigger:2", "naïve"])
+def test_a_field_that_cannot_be_a_slot_is_named(field: str) -> None:
+    with pytest.raises(TaskError, match=r"a field called .*task\.yaml") as caught:
+        draft_space("task", [field], ["a", "b"])
+    assert repr(field) in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_seed_shows_every_field(count: int) -> None:
+    fields = ["one", "two", "three"][:count]
+    space = SearchSpace.parse(draft_space("task", fields, ["a", "b"]))
+    assert all(set(seed.template.fields) == set(fields) for seed in space.seeds)
+
+
+def test_labels_that_give_one_word_are_named() -> None:
+    with pytest.raises(TaskError, match="'not_spam' and 'not-spam' give the same word 'not spam'"):
+        draft_space("task", ["text"], ["not_spam", "not-spam"])
+
+
+@pytest.mark.parametrize(
+    ("label", "word"),
+    [("not_entailment", "not entailment"), ("SPAM", "spam"), ("eBay", "eBay"), ("__", "__")],
+)
+def test_label_words(label: str, word: str) -> None:
+    assert label_word(label) == word
+
+
+def test_a_draft_is_plain_yaml() -> None:
+    assert yaml.safe_load(draft_space("my task!", ["text"], ["a", "b"]))["name"] == "my-task-"

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from autoprompt.demonstrations import render as render_demonstrations
 from autoprompt.errors import InputError, PromptError, listing, nearest_of
 from autoprompt.files import digest, read_text, write_json
-from autoprompt.spaces import CALIBRATIONS
+from autoprompt.space_files import CALIBRATIONS
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer

@@ -31,13 +31,13 @@ torch.set_num_threads(1)
 
 settings.register_profile(
     "fast",
-    max_examples=25,
+    max_examples=40,
     deadline=None,  # the cores are shared
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", max_examples=500, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+settings.load_profile(os.environ.get("AUTOPROMPT_TEST_PROFILE", "fast"))
 
 
 @pytest.fixture(scope="session")

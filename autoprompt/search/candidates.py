@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from autoprompt.spaces import Pattern, SearchSpace
+from autoprompt.space_files import Pattern
+from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template
 from autoprompt.verbalizers import AGGREGATIONS
 

@@ -70,7 +70,7 @@ class Task:
         Args:
             path: a directory with `train`, `dev` and `test` files (dev and test may be missing:
                 they are split off, stratified), a single file (all three are split off it), or
-                the name of a sample task.
+                the name of a sample task. A `task.yaml` in the same place describes it.
             k_shot: draw k examples a label for train and k others for dev from the train file;
                 a dev file is then left unused.
             seed: of every draw.
@@ -84,7 +84,8 @@ class Task:
         """
         found = _locate(Path(path))
         files = _files_of(found)
-        columns = _described(columns or Columns(), found / "task.yaml")
+        folder = found if found.is_dir() else found.parent
+        columns = _described(columns or Columns(), folder / "task.yaml")
         rows = {split: read_rows(file, encoding) for split, file in files.items()}
         raw: dict[str, list[Example]] = {}
         for split, file in files.items():

@@ -1,0 +1,326 @@
+"""What a search-space file holds, and how it is read.
+
+The YAML format is described in the README; every error names the file and the line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from autoprompt.documents import Node, parse_yaml
+from autoprompt.errors import InputError, SpaceError, VerbalizerError, listing, nearest_of
+from autoprompt.templates import DEMONSTRATIONS, RESERVED, Template, slot_names, substitute
+from autoprompt.verbalizers import Verbalizer
+
+CALIBRATIONS = ("none", "contextual", "batch")
+KEYS = (
+    "name",
+    "description",
+    "fields",
+    "labels",
+    "seeds",
+    "templates",
+    "label_words",
+    "demonstrations",
+    "calibration",
+)
+MAX_TEMPLATES = 1_000_000
+MAX_DEMONSTRATIONS = 32
+
+
+@dataclass(frozen=True)
+class SeedPrompt:
+    """A prompt that an expert wrote."""
+
+    template: Template
+    words: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A template with composition slots.
+
+    Attributes:
+        text: the pattern.
+        slots: the names of the slots that the space fills, in order, each once.
+    """
+
+    text: str
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SpaceContent:
+    """What a search starts from and may vary.
+
+    Attributes:
+        name: for people and for `--space`.
+        fields: the fields that a task must have.
+        label_sets: the sets of labels that the space can serve, one at least.
+        seeds: expert prompts; scored first, the best of them is the baseline.
+        patterns: templates that the search may compose, from `slots`.
+        slots: slot name to its options (template text).
+        candidates: label to words that may stand for it, beside the seeds' words.
+        words_per_label: the fewest and most words a label when words are fitted.
+        fit_words: whether the search may fit label words on train.
+        demonstrations: numbers of demonstrations a label that may be tried.
+        calibration: methods that may be tried.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    label_sets: tuple[tuple[str, ...], ...]
+    seeds: tuple[SeedPrompt, ...]
+    patterns: tuple[Pattern, ...] = ()
+    slots: Mapping[str, tuple[str, ...]] | None = None
+    candidates: Mapping[str, tuple[str, ...]] | None = None
+    words_per_label: tuple[int, int] = (1, 1)
+    fit_words: bool = False
+    demonstrations: tuple[int, ...] = (0,)
+    calibration: tuple[str, ...] = ("none",)
+    description: str = ""
+
+
+def read_space(text: str, source: str) -> SpaceContent:
+    """Read a space from YAML text; `source` names it in messages.
+
+    Raises:
+        SpaceError: the text breaks a rule.
+    """
+    return _Reader(parse_yaml(text, source, SpaceError)).content()
+
+
+class _Reader:
+    """Turns the document's nodes into a checked space, keeping the lines for messages."""
+
+    def __init__(self, root: Node) -> None:
+        self.record = record = root.record("a search space", KEYS)
+        for key in ("name", "fields", "labels", "seeds"):
+            if key not in record:
+                raise root.fail(
+                    f"the key {key!r} is missing; a search space needs name, fields, labels and "
+                    f"seeds"
+                )
+        self.fields = tuple(record["fields"].texts("fields"))
+        for name in self.fields:
+            if name in RESERVED:
+                raise record["fields"].fail(f"a field cannot be called {name!r}; rename it")
+        if len(set(self.fields)) < len(self.fields):
+            raise record["fields"].fail("fields names one field twice; keep one of them")
+        self.label_sets = self._label_sets(record["labels"])
+        self.all_labels = tuple(dict.fromkeys(itertools.chain(*self.label_sets)))
+
+    def content(self) -> SpaceContent:
+        slots, patterns = self._templates()
+        per_label, fit, candidates = self._label_words()
+        return SpaceContent(
+            name=self.record["name"].text("name"),
+            description=self._optional_text("description"),
+            fields=self.fields,
+            label_sets=self.label_sets,
+            seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
+            patterns=patterns,
+            slots=slots,
+            candidates=candidates,
+            words_per_label=per_label,
+            fit_words=fit,
+            demonstrations=self._demonstrations(),
+            calibration=self._calibration(),
+        )
+
+    def _optional_text(self, key: str) -> str:
+        return self.record[key].text(key) if key in self.record else ""
+
+    def _label_sets(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        items = node.items("labels")
+        nested = [item for item in items if isinstance(item.value, list)]
+        written = [item.texts("labels") for item in items] if nested else [node.texts("labels")]
+        groups = [[_label(name) for name in group] for group in written]
+        for group in groups:
+            if len(group) < 2 or len(set(group)) < len(group):
+                raise node.fail("labels must name two different labels at least, each once")
+        return tuple(tuple(group) for group in groups)
+
+    def _template(self, node: Node, text: str, fields: tuple[str, ...]) -> Template:
+        try:
+            template = Template.parse(text, fields)
+        except InputError as error:
+            raise node.fail(str(error)) from error
+        if template.trigger_counts:
+            raise node.fail(
+                f"template {text!r} has a trigger slot, which a search space cannot fill; "
+                f"write words instead"
+            )
+        return template
+
+    def _words(self, node: Node) -> dict[str, tuple[str, ...]]:
+        return {
+            _label(label): tuple(words.texts(f"the words of {label!r}"))
+            for label, words in node.mapping("a verbalizer").items()
+        }
+
+    def _check_words(self, node: Node, words: Mapping[str, Sequence[str]], whole: bool) -> None:
+        for label in words:
+            if label not in self.all_labels:
+                raise node.fail(
+                    f"words for {label!r}, which is not a label; "
+                    f"{nearest_of(label, self.all_labels)}the labels are: "
+                    f"{listing(self.all_labels)}"
+                )
+        for labels in self.label_sets:
+            shown = {label: words[label] for label in labels if label in words}
+            try:
+                Verbalizer.of(shown, labels if whole else tuple(shown))
+            except VerbalizerError as error:
+                raise node.fail(str(error)) from error
+
+    def _seed(self, node: Node) -> SeedPrompt:
+        record = node.record("a seed", ("template", "verbalizer"))
+        for key in ("template", "verbalizer"):
+            if key not in record:
+                raise node.fail(f"a seed needs the key {key!r}")
+        text = record["template"].text("template")
+        template = self._template(record["template"], text, self.fields)
+        words = self._words(record["verbalizer"])
+        self._check_words(record["verbalizer"], words, whole=True)
+        return SeedPrompt(template, words)
+
+    def _templates(self) -> tuple[dict[str, tuple[str, ...]], tuple[Pattern, ...]]:
+        if "templates" not in self.record:
+            return {}, ()
+        node = self.record["templates"]
+        record = node.record("templates", ("patterns", "slots"))
+        if "patterns" not in record:
+            raise node.fail("templates needs the key 'patterns'")
+        slots: dict[str, tuple[str, ...]] = {}
+        for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
+            if name in RESERVED or name in self.fields:
+                raise options.fail(f"a slot cannot be called {name!r}: it is a field or reserved")
+            slots[name] = tuple(self._options(options))
+        patterns = tuple(
+            self._pattern(item, slots) for item in record["patterns"].items("patterns")
+        )
+        for name, choices in slots.items():
+            if not any(name in pattern.slots for pattern in patterns):
+                raise node.fail(
+                    f"no pattern uses the slot {name!r} ({len(choices)} options); "
+                    f"use it, or take it out"
+                )
+        return slots, patterns
+
+    def _options(self, node: Node) -> list[str]:
+        # An option may be empty ("no stem"), so `texts` would be too strict here.
+        options = []
+        for item in node.items("a slot's options"):
+            if not isinstance(item.value, str):
+                raise item.fail("an option must be text")
+            if item.value in options:
+                raise item.fail(f"the option {item.value!r} stands twice; keep one of them")
+            try:
+                slot_names(item.value)  # each option is whole: no slot spreads over two of them
+            except InputError as error:
+                raise item.fail(str(error)) from error
+            options.append(item.value)
+        return options
+
+    def _pattern(self, node: Node, slots: Mapping[str, tuple[str, ...]]) -> Pattern:
+        text = node.text("a pattern")
+        try:
+            names = slot_names(text)
+        except InputError as error:
+            raise node.fail(str(error)) from error
+        used = tuple(dict.fromkeys(name for name in names if name in slots))
+        known = [*self.fields, *RESERVED, *slots]
+        for name in names:
+            if name.partition(":")[0] not in known:
+                raise node.fail(
+                    f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
+                    f"valid: {listing(known)}"
+                )
+        pattern = Pattern(text, used)
+        total = 1
+        for name in used:
+            total *= len(slots[name])
+        if total > MAX_TEMPLATES:
+            raise node.fail(
+                f"pattern {text!r} gives {total:,} templates; at most {MAX_TEMPLATES:,}; "
+                f"take some options out"
+            )
+        for choice in _representatives({name: slots[name] for name in used}):
+            self._template(node, substitute(text, choice), self.fields)
+        return pattern
+
+    def _label_words(self) -> tuple[tuple[int, int], bool, dict[str, tuple[str, ...]]]:
+        if "label_words" not in self.record:
+            return (1, 1), False, {}
+        node = self.record["label_words"]
+        record = node.record("label_words", ("per_label", "candidates", "search"))
+        low, high = 1, 1
+        if "per_label" in record:
+            bounds = record["per_label"].items("per_label")
+            numbers = [item.integer("per_label", 1, 100) for item in bounds]
+            low, high = numbers[0], numbers[-1]
+            if len(numbers) > 2 or low > high:
+                raise record["per_label"].fail("per_label must be [fewest, most], as in [1, 3]")
+        candidates: dict[str, tuple[str, ...]] = {}
+        if "candidates" in record:
+            candidates = self._words(record["candidates"])
+            self._check_words(record["candidates"], candidates, whole=False)
+        fit = record["search"].boolean("search") if "search" in record else bool(candidates)
+        return (low, high), fit, candidates
+
+    def _demonstrations(self) -> tuple[int, ...]:
+        if "demonstrations" not in self.record:
+            return (0,)
+        record = self.record["demonstrations"].record("demonstrations", ("per_label",))
+        if "per_label" not in record:
+            raise self.record["demonstrations"].fail("demonstrations needs the key 'per_label'")
+        numbers = tuple(
+            item.integer("demonstrations", 0, MAX_DEMONSTRATIONS)
+            for item in record["per_label"].items("per_label")
+        )
+        return tuple(dict.fromkeys(numbers))
+
+    def _calibration(self) -> tuple[str, ...]:
+        if "calibration" not in self.record:
+            return ("none",)
+        node = self.record["calibration"]
+        methods = tuple(dict.fromkeys(node.texts("calibration")))
+        for method in methods:
+            if method not in CALIBRATIONS:
+                raise node.fail(
+                    f"unknown calibration {method!r}; {nearest_of(method, CALIBRATIONS)}"
+                    f"valid: {listing(CALIBRATIONS)}"
+                )
+        return methods
+
+
+def _label(text: str) -> str:
+    """A label as `Columns.label_of` reads it from data: NFC, no white space around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _representatives(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
+    """A few choices of options: if their templates are valid, all choices' templates are.
+
+    Each option once, among the others' first ones, finds unknown slots and a wrong number of
+    masks. What only several options together can break, showing no field and having two places
+    for demonstrations, is found by the choices with the fewest fields and the most such places.
+    """
+
+    def fields(option: str) -> int:
+        return sum(name.partition(":")[0] not in RESERVED for name in slot_names(option))
+
+    def places(option: str) -> int:
+        return slot_names(option).count(DEMONSTRATIONS)
+
+    first = {name: options[0] for name, options in slots.items()}
+    yield first
+    for name, options in slots.items():
+        for option in options[1:]:
+            yield first | {name: option}
+    yield {name: min(options, key=fields) for name, options in slots.items()}
+    yield {name: max(options, key=places) for name, options in slots.items()}

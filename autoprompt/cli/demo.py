@@ -9,7 +9,7 @@ import click
 
 from autoprompt.cli.options import json_option
 
-FORWARDS = 9_000  # under a minute for the embedded model on two cores
+FORWARDS = 6_000  # about a minute for the embedded model on two cores
 
 
 @click.command()

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 FIRST_BLOCK = 32
-KEPT = 1 / 3  # the share of candidates that a rung lets pass
+KEPT = 1 / 2  # the share of candidates that a rung lets pass; rungs double, so work stays even
 JUDGES = 6  # candidates that must have been at a rung before it judges
 
 

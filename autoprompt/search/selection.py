@@ -55,8 +55,8 @@ def select(
 
     1. The baseline is the seed with the best metric; likelihood, then age, break ties.
     2. A contender's metric is not below the baseline's, and its mean tempered log-likelihood is
-       clearly higher: by a paired one-sided z-test at `ALPHA` divided by the number of candidates
-       (Bonferroni). Without contenders the seed is kept.
+       clearly higher: by a paired one-sided z-test at `ALPHA` divided by the number of candidates,
+       dropped ones included (Bonferroni). Without contenders the seed is kept.
     3. Of the contenders that lie within one paired standard error of the most accurate one, the
        most likely wins (the one-standard-error rule of Breiman et al. 1984, with likelihood in the
        place of simplicity).
@@ -77,7 +77,9 @@ def select(
     if not own:
         raise SearchError("no seed prompt was scored in full; run the search again")
     baseline = max(own, key=_by_metric)
-    contenders = _contenders(full, baseline, scored_of)
+    # A candidate that the race dropped had its chance too.
+    chances = sum(r.outcome is not None and r.outcome.repeats is None for r in records) - 1
+    contenders = _contenders(full, baseline, chances, scored_of)
     winner = _most_likely_of_the_best(contenders, scored_of) if contenders else baseline
     ranked = sorted(full, key=lambda item: (-_value(item[1]), item[0]))
     return Selection(
@@ -93,10 +95,10 @@ Item = tuple[int, Outcome]
 
 
 def _contenders(
-    full: Sequence[Item], baseline: Item, scored_of: Callable[[Outcome], Scored]
+    full: Sequence[Item], baseline: Item, chances: int, scored_of: Callable[[Outcome], Scored]
 ) -> list[Item]:
     known = tempered_log_likelihoods(scored_of(baseline[1]))
-    clearly = NormalDist().inv_cdf(1 - ALPHA / max(len(full) - 1, 1))
+    clearly = NormalDist().inv_cdf(1 - ALPHA / max(chances, 1))
     found = []
     for item in full:
         if _by_metric(item)[0] < _by_metric(baseline)[0] or _value(item[1]) <= _value(baseline[1]):

@@ -34,7 +34,7 @@ from autoprompt.tasks.examples import split_digest
 PROPOSAL = "proposal"
 OUTCOME = "outcome"
 FAILURE = "failure"
-STUCK = 3  # repetitions in a row after which a proposal is drawn at random
+STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 
 log = logging.getLogger(__name__)

@@ -28,8 +28,8 @@ class Example:
 
 
 def split_digest(examples: Sequence[Example]) -> str:
-    """What identifies a split: its texts and labels, in their order."""
-    return digest([[*example.key, example.label] for example in examples])
+    """What identifies a split: its texts and labels, in whatever order."""
+    return digest(sorted([*example.key, example.label or ""] for example in examples))
 
 
 def label_counts(examples: Sequence[Example]) -> dict[str, int]:

@@ -50,8 +50,9 @@ class Task:
         return {name: split_digest(examples) for name, examples in self.splits.items()}
 
     def fingerprint(self) -> str:
-        """One digest of everything that a result depends on."""
-        return digest([self.labels, self.metric, self.digests()])
+        """One digest of everything that a run depends on, the order of examples included."""
+        rows = [[[*e.key, e.label] for e in examples] for examples in self.splits.values()]
+        return digest([self.labels, self.metric, rows])
 
     @classmethod
     def load(

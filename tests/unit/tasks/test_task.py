@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pandas
 import pytest
@@ -377,3 +378,10 @@ def test_wanted_columns_need_no_guessing(save):
 
 def test_samples_are_listed():
     assert sample_tasks() == ["question_type", "sentiment", "topic"]
+
+
+def test_fingerprint_depends_on_the_order_of_examples():
+    task = Task.load("sentiment")
+    turned = replace(task, train=tuple(reversed(task.train)))
+    assert turned.digests() == task.digests()
+    assert turned.fingerprint() != task.fingerprint()

@@ -1,0 +1,37 @@
+"""Reading what a run wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MACHINES = ("seconds", "recomputed", "tokens")  # what a clock or an interruption changes
+
+
+def document(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def trials(run: Path) -> list[dict[str, Any]]:
+    """The rows of trials.jsonl as they stand."""
+    lines = (run / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def reproducible(run: Path) -> dict[str, Any]:
+    """All of a run that is the same each time, on one machine."""
+    rows = [{**row, "spent": _counts(row["spent"])} for row in trials(run)]
+    best = document(run / "best.json")
+    return {
+        "trials": rows,
+        "best": {key: best[key] for key in ("digest", "scores", "splits", "lineage", "tokens")},
+        "verdict": document(run / "verdict.json"),
+        "ledger": _counts(document(run / "ledger.json")),
+        "prompts": sorted(path.name for path in (run / "prompts").iterdir()),
+        "scores": sorted(path.name for path in (run / "scores").iterdir()),
+    }
+
+
+def _counts(spent: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spent.items() if key not in MACHINES}

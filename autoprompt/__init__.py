@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoprompt.errors import AutopromptError
     from autoprompt.models.loading import load_model
-    from autoprompt.pipeline import SearchResult, search
+    from autoprompt.pipeline import search
     from autoprompt.prediction import Prediction, Predictor
     from autoprompt.prompts import Prompt
-    from autoprompt.search.budget import Budget
+    from autoprompt.results import SearchResult
+    from autoprompt.searching.budget import Budget
     from autoprompt.spaces import SearchSpace
     from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
@@ -42,12 +43,12 @@ __all__ = [
 
 _HOMES = {
     "AutopromptError": "autoprompt.errors",
-    "Budget": "autoprompt.search.budget",
+    "Budget": "autoprompt.searching.budget",
     "Example": "autoprompt.tasks.examples",
     "Prediction": "autoprompt.prediction",
     "Predictor": "autoprompt.prediction",
     "Prompt": "autoprompt.prompts",
-    "SearchResult": "autoprompt.pipeline",
+    "SearchResult": "autoprompt.results",
     "SearchSpace": "autoprompt.spaces",
     "Task": "autoprompt.tasks.task",
     "Template": "autoprompt.templates",

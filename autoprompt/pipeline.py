@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,91 +14,28 @@ from optuna.study import Study
 from autoprompt.errors import InputError, SearchError
 from autoprompt.files import write_json
 from autoprompt.models.protocol import LanguageModel
-from autoprompt.objective import Scored, evaluate, raw_label_scores
-from autoprompt.prompts import Frame, Prompt
+from autoprompt.objective import Scored, raw_label_scores
+from autoprompt.progress import Observer, forecast_of
+from autoprompt.prompts import Frame
+from autoprompt.results import SearchResult, completed, read_test, test_reads, versions, write_run
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.search.budget import Budget
-from autoprompt.search.candidates import CandidateTable
-from autoprompt.search.selection import Selection, select
-from autoprompt.search.selection_data import SelectionData
-from autoprompt.search.storage import open_study
-from autoprompt.search.study import Record, StudyLoop
-from autoprompt.search.trials import Outcome, TrialRunner, words_to_score
-from autoprompt.search.verdict import Verdict, judge
+from autoprompt.searching.budget import Budget
+from autoprompt.searching.candidates import CandidateTable
+from autoprompt.searching.selection import select
+from autoprompt.searching.selection_data import SelectionData
+from autoprompt.searching.storage import open_study
+from autoprompt.searching.study import Record, StudyLoop
+from autoprompt.searching.trials import Outcome, TrialRunner, words_to_score
 from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.verbalizers import Verbalizer
 
-VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
-FORECAST_EXAMPLES = 32
 SELECTION_EXAMPLES = "selection_examples"
 
 log = logging.getLogger("autoprompt")
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        best: the prompt that selection chose.
-        baseline: the seed prompt that was best on the selection data.
-        seeds: every seed prompt with its scores there.
-        verdict: winner against baseline on test.
-        ledger: what was spent, the test included.
-        trials: how many were run, seeds and repetitions included.
-        prompts: how many different prompts they scored.
-        finish_reason: why the search ended.
-        test_reads: how many verdicts beside this run used the same test split, this one included.
-    """
-
-    best: Prompt
-    baseline: Prompt
-    seeds: tuple[Prompt, ...]
-    verdict: Verdict
-    ledger: Spent
-    trials: int
-    prompts: int
-    finish_reason: str
-    test_reads: int
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a search is likely to take, said before it begins.
-
-    Attributes:
-        templates: choices of template in the space.
-        trials: about how many fit into the budget.
-        forwards: at most, the test included.
-        forwards_per_second: measured on a few train examples.
-    """
-
-    templates: int
-    trials: int
-    forwards: int
-    forwards_per_second: float
-
-    @property
-    def seconds(self) -> float:
-        """At most, at the measured rate."""
-        return self.forwards / self.forwards_per_second
-
-
-class Observer:
-    """Hears of a search's progress; this one keeps silent."""
-
-    def forecast(self, forecast: Forecast, budget: Budget) -> None:
-        """Called once, before the first trial."""
-
-    def trial(self, record: Record, spent: Spent, best: float | None) -> None:
-        """Called after each trial; `best` is the most likely prompt's metric so far."""
-
-    def note(self, text: str) -> None:
-        """Called with something that the user should know."""
 
 
 def search(
@@ -176,7 +110,7 @@ def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
         "model_name": runner.scorer.model.identity.name,
         "budget": vars(budget),
         SELECTION_EXAMPLES: runner.data.most,
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        "versions": versions(),
     }
 
 
@@ -226,9 +160,8 @@ class _Session:
         observer: Observer,
     ) -> None:
         self.runner, self.directory, self.budget, self.observer = runner, run, budget, observer
-        self.task, self.table, self.seed = runner.task, runner.table, runner.seed
-        self.scorer, self.model = runner.scorer, runner.scorer.model
-        self.loop = StudyLoop(study, self.table, runner, run, budget, self.seed)
+        self.study = study
+        self.loop = StudyLoop(study, runner.table, runner, run, budget, runner.seed)
 
     def tell_notes(self, left_out: Sequence[str]) -> None:
         """Tell the user what there is to know before the first trial.
@@ -236,48 +169,47 @@ class _Session:
         Args:
             left_out: candidate words that are not scored.
         """
-        for note in self.task.notes:
+        for note in self.runner.task.notes:
             self._note(note)
         if left_out:
             self._note(
                 f"{len(left_out)} candidate words are several tokens for this model and are left "
                 f"out: {', '.join(left_out[:12])}{', ...' if len(left_out) > 12 else ''}"
             )
-        if not self.model.encoder.exact:
+        if not self.runner.scorer.model.encoder.exact:
             self._note("this tokenizer joins text differently around a mask: prompts are ids-only")
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
-        self._forecast()
+        self.observer.forecast(forecast_of(self.runner, self.budget), self.budget)
         reason = self.loop.run(self._heard)
         records = [self.loop.records[i] for i in range(len(self.loop.records))]
-        selection = select(records, self.table.seeds, self._on_selection_data)
-        self._note(
-            f"{selection.contenders} of {len(self.loop.by_digest)} prompts clearly beat the best "
-            f"seed on the selection data"
-        )
         for record in records:
             if record.failure:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
-        winner = self._completed(selection.winner[1].prompt, selection.winner[0])
-        baseline = self._completed(selection.baseline[1].prompt, selection.baseline[0])
-        verdict, spent, winner, baseline = self._judged(selection, winner, baseline)
-        test_digest = self.task.digests()["test"]
-        reads = self.directory.earlier_test_reads(test_digest)
-        if not self.directory.verdict.exists():
-            reads += 1
-        self._write(records, selection, winner, verdict, spent, reason, reads)
-        return SearchResult(
-            best=winner,
-            baseline=baseline,
-            seeds=tuple(outcome.prompt for outcome in selection.seeds),
-            verdict=verdict,
-            ledger=spent,
-            trials=len(records),
-            prompts=len(self.loop.by_digest),
-            finish_reason=reason,
-            test_reads=reads,
+        selection = select(records, self.runner.table.seeds, self._on_selection_data)
+        prompts = len(self.loop.by_digest)
+        self._note(
+            f"{selection.contenders} of {prompts} prompts clearly beat the best seed on the "
+            f"selection data"
         )
+        reading = read_test(self.study, self.runner, selection)
+        if reading.shortened:
+            self._note(f"{reading.shortened} inputs were too long; their text was shortened")
+        test_digest = self.runner.task.digests()["test"]
+        result = SearchResult(
+            best=completed(self.runner, selection.winner, reading.winner),
+            baseline=completed(self.runner, selection.baseline, reading.baseline),
+            seeds=tuple(outcome.prompt for _, outcome in selection.seeds),
+            verdict=reading.verdict,
+            ledger=self.loop.spent + reading.spent,
+            trials=len(records),
+            prompts=prompts,
+            finish_reason=reason,
+            test_reads=test_reads(self.study, self.directory, test_digest),
+        )
+        write_run(self.directory, self.runner, records, selection, result)
+        return result
 
     def _on_selection_data(self, outcome: Outcome) -> Scored:
         found = self.directory.read_scores(outcome.prompt.digest)
@@ -287,8 +219,6 @@ class _Session:
                 f"which a finished trial wrote; restore them, or search again elsewhere"
             )
         return Scored(found, self.runner.data.gold)
-
-    # -- progress -----------------------------------------------------------------------------
 
     def _note(self, text: str) -> None:
         log.info(text)
@@ -303,133 +233,6 @@ class _Session:
             record.outcome.prompt.template.text if record.outcome else "",
         )
         self.observer.trial(record, spent, best.metric if best else None)
-
-    def _forecast(self) -> None:
-        """Time a few train examples in the first seed; the rows are not kept and not paid for."""
-        probe = WordScorer(self.model, self.scorer.words)
-        frame = Prompt(self.table.space.seeds[0].template, self.table.verbalizers[0]).frame
-        examples = list(self.task.train[:FORECAST_EXAMPLES])
-        probe.scores(frame, examples[:1])  # the first pass of a process is slow
-        started = time.perf_counter()
-        probe.begin()
-        probe.scores(frame, examples)
-        rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
-        each = len(self.runner.data.examples) * self.runner.variants()
-        trials = self.budget.likely_trials(each)
-        final = 2 * len(self.task.test) * self.runner.variants()
-        forwards = min(self.budget.forwards or trials * self.runner.most_forwards(), 10**9) + final
-        forecast = Forecast(self.table.templates, trials, forwards, rate)
-        self.observer.forecast(forecast, self.budget)
-
-    # -- the end ------------------------------------------------------------------------------
-
-    def _completed(self, prompt: Prompt, proposal: int) -> Prompt:
-        """A prompt with all that its file holds."""
-        is_seed = proposal < self.table.seeds
-        came_from = f"seed prompt {proposal + 1}" if is_seed else f"trial {proposal}"
-        return replace(
-            prompt,
-            model=self.model.identity,
-            tokens=self.model.encoder.record(prompt.frame, prompt.verbalizer.all_words),
-            lineage=(came_from, *prompt.lineage),
-            splits={**self.task.digests(), **prompt.splits},
-            versions={name: importlib.metadata.version(name) for name in VERSIONED},
-            seed=self.seed,
-        )
-
-    def _judged(
-        self, selection: Selection, winner: Prompt, baseline: Prompt
-    ) -> tuple[Verdict, Spent, Prompt, Prompt]:
-        """Read the test split: the winner's scores, the baseline's, and the verdict."""
-        self.scorer.begin()
-        started = time.perf_counter()
-        scored = self._on_test(winner)
-        against = scored if selection.kept_seed else self._on_test(baseline)
-        verdict = judge(scored, against, self.task.metric, selection.kept_seed, self.seed)
-        spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
-        if self.scorer.truncated:
-            self._note(f"{self.scorer.truncated} inputs were too long; their text was shortened")
-        digest = self.task.digests()["test"]
-        prompts = [
-            prompt.with_scores(
-                "test", {name: m.to_dict() for name, m in result.measures().items()}, digest
-            )
-            for prompt, result in ((winner, scored), (baseline, against))
-        ]
-        return verdict, self.loop.spent + spent, prompts[0], prompts[1]
-
-    def _on_test(self, prompt: Prompt) -> Scored:
-        examples: Sequence[Example] = self.task.test
-        scorer = WordScorer(self.model, prompt.verbalizer.all_words)
-        scored = evaluate(prompt, scorer, examples)
-        self.scorer.spent += scorer.spent
-        self.scorer.truncated += scorer.truncated
-        return scored
-
-    def _write(
-        self,
-        records: Sequence[Record],
-        selection: Selection,
-        winner: Prompt,
-        verdict: Verdict,
-        spent: Spent,
-        reason: str,
-        reads: int,
-    ) -> None:
-        directory = self.directory
-        finalists = {outcome.prompt.digest: outcome for outcome in selection.finalists}
-        finalists |= {outcome.prompt.digest: outcome for outcome in selection.seeds}
-        proposals = self.loop.by_digest
-        directory.write_finalists(
-            self._completed(outcome.prompt, proposals[digest])
-            for digest, outcome in finalists.items()
-        )
-        directory.write_trials(_row(record) for record in records)
-        write_json(
-            directory.ledger,
-            {
-                **spent.to_dict(),
-                "trials": len(records),
-                "prompts": len(self.loop.by_digest),
-                "finish_reason": reason,
-            },
-        )
-        winner.save(directory.best)
-        write_json(
-            directory.verdict,
-            {
-                **verdict.to_dict(),
-                "winner_prompt": selection.winner[1].prompt.digest,
-                "baseline_prompt": selection.baseline[1].prompt.digest,
-                "test_digest_used": reads,
-                "test": {"digest": self.task.digests()["test"], "p_value_of": verdict.test},
-                "seed": self.seed,
-            },
-        )
-
-
-def _row(record: Record) -> dict[str, Any]:
-    outcome = record.outcome
-    row: dict[str, Any] = {"trial": record.proposal, "parameters": record.parameters}
-    if outcome is None:
-        spent = record.spent.to_dict()
-        return {**row, "state": "failed", "reason": record.failure, "spent": spent}
-    state = "repeated" if outcome.repeats is not None else "scored"
-    if outcome.value is None:
-        state = "dropped"
-    return {
-        **row,
-        "state": state,
-        "repeats": outcome.repeats,
-        "metric": outcome.metric,
-        "value": outcome.value,
-        "examples": outcome.seen,
-        "template": outcome.prompt.template.text,
-        "verbalizer": outcome.prompt.verbalizer.as_dict(),
-        "calibration": outcome.prompt.calibration.method,
-        "prompt": outcome.prompt.digest,
-        "spent": outcome.spent.to_dict(),
-    }
 
 
 @contextlib.contextmanager

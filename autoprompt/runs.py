@@ -146,13 +146,15 @@ class RunDirectory:
         for prompt in prompts:
             write_json(self.prompts / f"{prompt.digest}.json", prompt.to_dict())
 
-    def earlier_test_reads(self, test_digest: str) -> int:
-        """How many verdicts in this and neighbouring run directories used the same test split."""
+    def neighbours_test_reads(self, test_digest: str) -> int:
+        """How many verdicts in neighbouring run directories used the same test split."""
         count = 0
         for path in self.path.absolute().parent.glob("*/verdict.json"):
+            if path.parent == self.path.absolute():
+                continue
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-                count += record["test"]["digest"] == test_digest
+                count += record["test_digest"] == test_digest
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count

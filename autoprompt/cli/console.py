@@ -9,11 +9,12 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from autoprompt.pipeline import Forecast, Observer, SearchResult
+from autoprompt.progress import Forecast, Observer
 from autoprompt.prompts import Prompt
+from autoprompt.results import SearchResult
 from autoprompt.scoring.ledger import Spent
-from autoprompt.search.budget import Budget
-from autoprompt.search.study import Record
+from autoprompt.searching.budget import Budget
+from autoprompt.searching.study import Record
 
 
 class Console(Observer):
@@ -44,8 +45,9 @@ class Console(Observer):
     def trial(self, record: Record, spent: Spent, best: float | None) -> None:
         """Move the bar."""
         if self.bar is not None:
-            done = spent.forwards if self.by_forwards else record.proposal + 1
-            self.bar.update(done - self.bar.n)
+            outcome = record.outcome
+            is_new = outcome is not None and outcome.repeats is None
+            self.bar.update(spent.forwards - self.bar.n if self.by_forwards else int(is_new))
             if best is not None:
                 self.bar.set_description(f"best {self.metric} {best:.3f}", refresh=False)
 

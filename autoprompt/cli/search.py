@@ -58,7 +58,7 @@ def search(
     """
     from autoprompt.errors import UnknownNameError
     from autoprompt.runs import RunDirectory
-    from autoprompt.search.budget import Budget
+    from autoprompt.searching.budget import Budget
     from autoprompt.spaces import SearchSpace
     from autoprompt.tasks.columns import METRICS
     from autoprompt.tasks.task import Task

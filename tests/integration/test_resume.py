@@ -19,7 +19,7 @@ import tiny_models
 from command_line import Ended, command, environment
 from run_files import document, reproducible, trials
 
-from autoprompt import pipeline
+from autoprompt import pipeline, results
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 
@@ -167,7 +167,8 @@ NASTY = {
     "a seed was told": (STUDY, "tell", 1),
     "a trial was told": (STUDY, "tell", 9),
     "the choice was made": (pipeline, "select", 1),
-    "the verdict was found": (pipeline, "judge", 1),
+    "the verdict was found": (results, "judge", 1),
+    "the reading of test was kept": (pipeline, "read_test", 1),
     "the trials were written": (RunDirectory, "write_trials", 1),
     "the best prompt was written": (Prompt, "save", 1),
 }

@@ -20,7 +20,7 @@ from run_files import document, reproducible, trials
 from autoprompt import pipeline
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.search import budget
+from autoprompt.searching import budget
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
 
@@ -338,7 +338,7 @@ def test_predict_writes_a_file_and_replaces_it_only_with_force(run: Path, tmp_pa
 def test_the_metric_is_the_users(search: Search, tmp_path: Path) -> None:
     done = search(tmp_path / "run", "--metric", "macro_f1")
     verdict = document(tmp_path / "run/verdict.json")
-    assert (verdict["metric"], verdict["test"]["p_value_of"]) == ("macro_f1", "paired bootstrap")
+    assert (verdict["metric"], verdict["test"]) == ("macro_f1", "paired bootstrap")
     assert "Seed prompts, macro_f1 on" in done.out
     assert "macro_f1" in document(tmp_path / "run/best.json")["scores"]["dev"]
 
@@ -445,7 +445,7 @@ def test_a_second_run_says_that_the_test_split_was_used_before(
     assert "test split has been used" not in search(tmp_path / "one", trials=3).out
     done = search(tmp_path / "two", "--seed", 1, trials=3)
     assert "This test split has been used by 2 runs" in done.out
-    assert document(tmp_path / "two/verdict.json")["test_digest_used"] == 2
+    assert document(tmp_path / "two/verdict.json")["test_reads"] == 2
 
 
 def test_notes_go_to_stderr_and_to_the_log(

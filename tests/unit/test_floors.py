@@ -11,7 +11,7 @@ import autoprompt
 
 PACKAGE = Path(autoprompt.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SOME = ("pipeline", "search/trials", "models/masked")
+SOME = ("pipeline", "searching/trials", "models/masked")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 every_module = pytest.mark.parametrize(

@@ -166,16 +166,16 @@ def test_the_config_is_empty_where_it_cannot_be_read(made: RunDirectory) -> None
 def test_verdicts_of_neighbours_on_the_same_test_split_count(made: RunDirectory) -> None:
     for name, digest in (("one", "same"), ("two", "same"), ("three", "other")):
         (made.path.parent / name).mkdir()
-        write_json(made.path.parent / name / "verdict.json", {"test": {"digest": digest}})
-    assert made.earlier_test_reads("same") == 2
-    write_json(made.verdict, {"test": {"digest": "same"}})
-    assert made.earlier_test_reads("same") == 3
+        write_json(made.path.parent / name / "verdict.json", {"test_digest": digest})
+    write_json(made.verdict, {"test_digest": "same"})  # its own is not a neighbour's
+    assert made.neighbours_test_reads("same") == 2
 
 
 @pytest.mark.parametrize("text", ["{half", "[]", '{"test": "McNemar"}', "{}"])
 def test_a_foreign_verdict_is_no_evidence(made: RunDirectory, text: str) -> None:
-    made.verdict.write_text(text, encoding="utf-8")
-    assert made.earlier_test_reads("same") == 0
+    (made.path.parent / "other").mkdir()
+    (made.path.parent / "other" / "verdict.json").write_text(text, encoding="utf-8")
+    assert made.neighbours_test_reads("same") == 0
 
 
 # -- prompt files -----------------------------------------------------------------------------

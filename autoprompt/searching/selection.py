@@ -17,11 +17,12 @@ import numpy as np
 from autoprompt.errors import SearchError
 from autoprompt.objective import Scored, tempered_log_likelihoods
 from autoprompt.scoring.label_scores import Floats
-from autoprompt.search.study import Record
-from autoprompt.search.trials import Outcome
+from autoprompt.searching.study import Record
+from autoprompt.searching.trials import Outcome
 
 FINALISTS = 10
 ALPHA = 0.05  # the chance that any candidate passes that is no better than the seed
+Item = tuple[int, Outcome]  # a proposal and its outcome
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Selection:
     """The choice made on the selection data.
 
     Attributes:
-        winner: the proposal and outcome that is returned.
-        baseline: those of the best seed prompt.
+        winner: what is returned.
+        baseline: the best seed prompt.
         seeds: all seeds, in their order.
         finalists: the best fully scored prompts, the highest value first.
         contenders: how many candidates clearly beat the baseline.
     """
 
-    winner: tuple[int, Outcome]
-    baseline: tuple[int, Outcome]
-    seeds: tuple[Outcome, ...]
-    finalists: tuple[Outcome, ...]
+    winner: Item
+    baseline: Item
+    seeds: tuple[Item, ...]
+    finalists: tuple[Item, ...]
     contenders: int
 
     @property
@@ -85,13 +86,10 @@ def select(
     return Selection(
         winner=winner,
         baseline=baseline,
-        seeds=tuple(outcome for _, outcome in own),
-        finalists=tuple(outcome for _, outcome in ranked[:FINALISTS]),
+        seeds=tuple(own),
+        finalists=tuple(ranked[:FINALISTS]),
         contenders=len(contenders),
     )
-
-
-Item = tuple[int, Outcome]
 
 
 def _contenders(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprompt.search.selection_data import FIT_EXAMPLES, SelectionData
+from autoprompt.searching.selection_data import FIT_EXAMPLES, SelectionData
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.task import Task
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprompt.objective import Scored
-from autoprompt.search.verdict import (
+from autoprompt.searching.verdict import (
     IMPROVED,
     KEPT_SEED,
     NOT_SIGNIFICANT,

@@ -23,11 +23,11 @@ from autoprompt.errors import AutopromptError, SearchError
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
-from autoprompt.search.budget import Budget
-from autoprompt.search.candidates import CandidateTable
-from autoprompt.search.racing import Race
-from autoprompt.search.storage import fail_zombies
-from autoprompt.search.trials import Outcome, TrialRunner
+from autoprompt.searching.budget import Budget
+from autoprompt.searching.candidates import CandidateTable
+from autoprompt.searching.racing import Race
+from autoprompt.searching.storage import fail_zombies
+from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import split_digest
 

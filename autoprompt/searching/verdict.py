@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +47,12 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Verdict:
+        """From the JSON form."""
+        sides = {name: Measure(**record[name]) for name in ("winner", "baseline")}
+        return cls(**{**record, **sides})
 
     def __str__(self) -> str:
         sentence = {

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprompt.search.racing import FIRST_BLOCK, JUDGES, Race, rungs
+from autoprompt.searching.racing import FIRST_BLOCK, JUDGES, Race, rungs
 
 
 @given(st.integers(1, 20_000))

@@ -29,10 +29,10 @@ from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import measure
 from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.search.candidates import Candidate, CandidateTable
-from autoprompt.search.label_words import fit_verbalizer
-from autoprompt.search.racing import Race, rungs
-from autoprompt.search.selection_data import SelectionData
+from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.label_words import fit_verbalizer
+from autoprompt.searching.racing import Race, rungs
+from autoprompt.searching.selection_data import SelectionData
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.templates import Template

@@ -9,9 +9,9 @@ from autoprompt.errors import SearchError
 from autoprompt.objective import Scored, tempered_log_likelihoods
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.ledger import Spent
-from autoprompt.search.selection import Selection, select
-from autoprompt.search.study import Record
-from autoprompt.search.trials import Outcome
+from autoprompt.searching.selection import Selection, select
+from autoprompt.searching.study import Record
+from autoprompt.searching.trials import Outcome
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
@@ -98,9 +98,7 @@ def test_likelihood_breaks_the_tie_of_seeds() -> None:
 
 def found_records(selection: Selection) -> list[Record]:
     """The seeds of a selection as records."""
-    return [
-        Record(number, outcome, None, Spent(), {}) for number, outcome in enumerate(selection.seeds)
-    ]
+    return [Record(number, outcome, None, Spent(), {}) for number, outcome in selection.seeds]
 
 
 def test_the_likelier_of_two_equally_accurate_contenders_wins() -> None:
@@ -130,7 +128,7 @@ def test_dropped_failed_and_repeated_trials_do_not_count() -> None:
 
 def test_finalists_are_ranked_by_likelihood() -> None:
     found = Case().add(scored(40, 0.5)).add(scored(60, 2.0)).add(scored(50, 1.0)).select(seeds=1)
-    values = [outcome.value for outcome in found.finalists]
+    values = [outcome.value for _, outcome in found.finalists]
     assert values == sorted(values, reverse=True)
     assert len(values) == 3
 

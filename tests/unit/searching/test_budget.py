@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoprompt.errors import InputError, UnknownNameError
-from autoprompt.search.budget import MAX_REPEATS, PRESETS, Budget
+from autoprompt.searching.budget import MAX_REPEATS, PRESETS, Budget
 
 
 def test_the_default_is_standard() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autoprompt.errors import VerbalizerError
-from autoprompt.search.label_words import fit_verbalizer, likelihood_ratios
+from autoprompt.searching.label_words import fit_verbalizer, likelihood_ratios
 
 GOLD = np.array([0, 0, 1, 1, 2])
 SCORES = np.log(np.array([[0.5, 0.1], [0.6, 0.2], [0.1, 0.7], [0.2, 0.6], [0.3, 0.3]]))

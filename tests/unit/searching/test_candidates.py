@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autoprompt.search.candidates import FITTED, CandidateTable
+from autoprompt.searching.candidates import FITTED, CandidateTable
 from autoprompt.spaces import SearchSpace
 
 YAML = """

@@ -1,0 +1,67 @@
+"""What a search tells while it runs: a forecast, trials, notes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from autoprompt.prompts import Frame
+from autoprompt.scoring.ledger import Spent
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.budget import Budget
+from autoprompt.searching.study import Record
+from autoprompt.searching.trials import TrialRunner
+
+FORECAST_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a search is likely to take, said before it begins.
+
+    Attributes:
+        templates: choices of template in the space.
+        trials: about how many fit into the budget.
+        forwards: at most, the test included.
+        forwards_per_second: measured on a few train examples.
+    """
+
+    templates: int
+    trials: int
+    forwards: int
+    forwards_per_second: float
+
+    @property
+    def seconds(self) -> float:
+        """At most, at the measured rate."""
+        return self.forwards / self.forwards_per_second
+
+
+class Observer:
+    """Hears of a search's progress; this one keeps silent."""
+
+    def forecast(self, forecast: Forecast, budget: Budget) -> None:
+        """Called once, before the first trial."""
+
+    def trial(self, record: Record, spent: Spent, best: float | None) -> None:
+        """Called after each trial; `best` is the most likely prompt's metric so far."""
+
+    def note(self, text: str) -> None:
+        """Called with something that the user should know."""
+
+
+def forecast_of(runner: TrialRunner, budget: Budget) -> Forecast:
+    """Time a few train examples in the first seed; the rows are not kept and not paid for."""
+    probe = WordScorer(runner.scorer.model, runner.scorer.words)
+    frame = Frame(runner.table.space.seeds[0].template)
+    examples = list(runner.task.train[:FORECAST_EXAMPLES])
+    probe.scores(frame, examples[:1])  # the first pass of a process is slow
+    started = time.perf_counter()
+    probe.begin()
+    probe.scores(frame, examples)
+    rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
+    variants = runner.variants()
+    trials = budget.likely_trials(len(runner.data.examples) * variants)
+    searching = budget.forwards or trials * runner.most_forwards()
+    final = 2 * len(runner.task.test) * variants
+    return Forecast(runner.table.templates, trials, min(searching, 10**9) + final, rate)

@@ -1,0 +1,222 @@
+"""The end of a search: the one reading of the test split, and the files of the run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna.study import Study
+
+from autoprompt.files import write_json
+from autoprompt.objective import Scored, evaluate
+from autoprompt.prompts import Prompt
+from autoprompt.runs import RunDirectory
+from autoprompt.scoring.ledger import Spent
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.selection import Item, Selection
+from autoprompt.searching.study import Record
+from autoprompt.searching.trials import TrialRunner
+from autoprompt.searching.verdict import Verdict, judge
+
+VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
+READINGS = "readings of test"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        best: the prompt that selection chose.
+        baseline: the seed prompt that was best on the selection data.
+        seeds: every seed prompt with its scores there.
+        verdict: winner against baseline on test.
+        ledger: what was spent, the test included.
+        trials: how many were run, seeds and repetitions included.
+        prompts: how many different prompts they scored.
+        finish_reason: why the search ended.
+        test_reads: how many verdicts beside this run used the same test split, this one included.
+    """
+
+    best: Prompt
+    baseline: Prompt
+    seeds: tuple[Prompt, ...]
+    verdict: Verdict
+    ledger: Spent
+    trials: int
+    prompts: int
+    finish_reason: str
+    test_reads: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of the test split, as the study keeps it.
+
+    Attributes:
+        verdict: winner against baseline.
+        winner, baseline: their measures by name.
+        spent: by the reading.
+        shortened: inputs whose text was too long.
+    """
+
+    verdict: Verdict
+    winner: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    spent: Spent
+    shortened: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "verdict": self.verdict.to_dict(),
+            "winner": dict(self.winner),
+            "baseline": dict(self.baseline),
+            "spent": self.spent.to_dict(),
+            "shortened": self.shortened,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Reading:
+        """From the JSON form."""
+        return cls(
+            Verdict.from_dict(record["verdict"]),
+            record["winner"],
+            record["baseline"],
+            Spent.from_dict(record["spent"]),
+            record["shortened"],
+        )
+
+
+def read_test(study: Study, runner: TrialRunner, selection: Selection) -> Reading:
+    """Score the winner and the baseline on test, or recall that it was done.
+
+    The test split is read once for a winner: a resumed run that ends with the same one takes the
+    numbers from the study.
+    """
+    readings = dict(study.user_attrs.get(READINGS, {}))
+    winner, baseline = selection.winner[1].prompt, selection.baseline[1].prompt
+    key = f"{winner.digest} {baseline.digest}"
+    if key in readings:
+        return Reading.from_dict(readings[key])
+    started = time.perf_counter()
+    scorers = [_test_scorer(runner, prompt) for prompt in (winner, baseline)]
+    scored = evaluate(winner, scorers[0], runner.task.test)
+    against = scored
+    if not selection.kept_seed:
+        against = evaluate(baseline, scorers[1], runner.task.test)
+    spent = scorers[0].spent + scorers[1].spent
+    reading = Reading(
+        judge(scored, against, runner.task.metric, selection.kept_seed, runner.seed),
+        _measures(scored),
+        _measures(against),
+        replace(spent, seconds=time.perf_counter() - started),
+        scorers[0].truncated + scorers[1].truncated,
+    )
+    study.set_user_attr(READINGS, {**readings, key: reading.to_dict()})
+    return reading
+
+
+def _test_scorer(runner: TrialRunner, prompt: Prompt) -> WordScorer:
+    return WordScorer(runner.scorer.model, prompt.verbalizer.all_words)
+
+
+def _measures(scored: Scored) -> dict[str, Any]:
+    return {name: value.to_dict() for name, value in scored.measures().items()}
+
+
+def completed(runner: TrialRunner, item: Item, test: Mapping[str, Any] | None = None) -> Prompt:
+    """A prompt with all that its file holds.
+
+    Args:
+        runner: of the search.
+        item: proposal and outcome.
+        test: its measures on test, where it was scored there.
+    """
+    proposal, outcome = item
+    is_seed = proposal < runner.table.seeds
+    came_from = f"seed prompt {proposal + 1}" if is_seed else f"trial {proposal}"
+    prompt, model = outcome.prompt, runner.scorer.model
+    digests = runner.task.digests()
+    prompt = replace(
+        prompt,
+        model=model.identity,
+        tokens=model.encoder.record(prompt.frame, prompt.verbalizer.all_words),
+        lineage=(came_from, *prompt.lineage),
+        splits={**digests, **prompt.splits},
+        versions=versions(),
+        seed=runner.seed,
+    )
+    return prompt if test is None else prompt.with_scores("test", test, digests["test"])
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a result depends on."""
+    return {name: importlib.metadata.version(name) for name in VERSIONED}
+
+
+def test_reads(study: Study, run: RunDirectory, test_digest: str) -> int:
+    """How often a test split was read: by this run, and by its neighbours' verdicts."""
+    return len(study.user_attrs.get(READINGS, {})) + run.neighbours_test_reads(test_digest)
+
+
+def write_run(
+    run: RunDirectory,
+    runner: TrialRunner,
+    records: Sequence[Record],
+    selection: Selection,
+    result: SearchResult,
+) -> None:
+    """Write the files of a finished run: `best.json` last, so that it means all is there."""
+    finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
+    finalists |= {outcome.prompt.digest: (n, outcome) for n, outcome in selection.seeds}
+    run.write_finalists(completed(runner, item) for item in finalists.values())
+    run.write_trials(_row(record) for record in records)
+    write_json(
+        run.ledger,
+        {
+            **result.ledger.to_dict(),
+            "trials": result.trials,
+            "prompts": result.prompts,
+            "finish_reason": result.finish_reason,
+        },
+    )
+    write_json(
+        run.verdict,
+        {
+            **result.verdict.to_dict(),
+            "winner_prompt": result.best.digest,
+            "baseline_prompt": result.baseline.digest,
+            "test_digest": runner.task.digests()["test"],
+            "test_reads": result.test_reads,
+            "seed": runner.seed,
+        },
+    )
+    result.best.save(run.best)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    outcome = record.outcome
+    row: dict[str, Any] = {"trial": record.proposal, "parameters": record.parameters}
+    if outcome is None:
+        spent = record.spent.to_dict()
+        return {**row, "state": "failed", "reason": record.failure, "spent": spent}
+    state = "repeated" if outcome.repeats is not None else "scored"
+    if outcome.value is None:
+        state = "dropped"
+    return {
+        **row,
+        "state": state,
+        "repeats": outcome.repeats,
+        "metric": outcome.metric,
+        "value": outcome.value,
+        "examples": outcome.seen,
+        "template": outcome.prompt.template.text,
+        "verbalizer": outcome.prompt.verbalizer.as_dict(),
+        "calibration": outcome.prompt.calibration.method,
+        "prompt": outcome.prompt.digest,
+        "spent": outcome.spent.to_dict(),
+    }

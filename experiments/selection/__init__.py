@@ -1,0 +1,1 @@
+"""Which selection rule returns the best prompts: simulated searches on real tasks."""

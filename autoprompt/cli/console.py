@@ -15,6 +15,7 @@ from autoprompt.results import SearchResult
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.study import Record
+from autoprompt.tasks.task import Task
 
 
 class Console(Observer):
@@ -55,10 +56,18 @@ class Console(Observer):
         """Print above the bar."""
         tqdm.write(f"Note: {text}", file=sys.stderr)
 
-    def close(self) -> None:
-        """Take the bar away."""
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def task_line(task: Task) -> str:
+    """A task in one line."""
+    sizes = ", ".join(f"{len(split)} {name}" for name, split in task.splits.items())
+    return f"Task {task.name}: {sizes}; labels {', '.join(task.labels)}"
 
 
 def say(text: str) -> None:

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import click
 
-from autoprompt.cli.options import column_options, columns_of
+from autoprompt.cli.options import DataOptions, data_options
 
 
 @click.command()
 @click.option("--task", "task_path", required=True, metavar="PATH", help="Directory or data file.")
 @click.option("--out", default="space.yaml", show_default=True, metavar="FILE", help="To write.")
 @click.option("--force", is_flag=True, help="Replace --out where it exists.")
-@column_options
-def init(
-    task_path: str,
-    out: str,
-    force: bool,
-    text_columns: tuple[str, ...],
-    label_column: str,
-    encoding: str,
-) -> None:
+@data_options
+def init(task_path: str, out: str, force: bool, data_options: DataOptions) -> None:
     """Write a first search space from a task's fields and label names, for you to edit."""
     from autoprompt.drafts import draft_space
     from autoprompt.errors import InputError
@@ -32,15 +25,18 @@ def init(
     target = Path(out)
     if target.exists() and not force:
         raise InputError(f"{out} exists; pass --force to replace it, or choose another --out")
-    task = Task.load(task_path, columns=columns_of(text_columns, label_column), encoding=encoding)
+    task = Task.load(task_path, columns=data_options.columns, encoding=data_options.encoding)
     text = draft_space(task.name, task.fields, task.labels)
     write_atomically(target, text)
-    given = ["--task", task_path]
-    given += [part for name in text_columns for part in ("--text-column", name)]
-    given += ["--label-column", label_column] if label_column else []
-    given += ["--encoding", encoding] if encoding != "utf-8" else []
-    given += ["--space", out, "--out", "run"]
+    given = ["--task", task_path, *_as_options(data_options), "--space", out, "--out", "run"]
     click.echo(
         f"Wrote {out}: look at its label words and seed prompts, which are guesses from the label "
         f"names.\n\nNext:\n  autoprompt search {shlex.join(given)}"
     )
+
+
+def _as_options(data: DataOptions) -> list[str]:
+    """The options again, for the next command."""
+    options = [part for name in data.text_columns for part in ("--text-column", name)]
+    options += ["--label-column", data.label_column] if data.label_column else []
+    return options + (["--encoding", data.encoding] if data.encoding != "utf-8" else [])

@@ -1,60 +1,119 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, each group handed to the verb as one value."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autoprompt.models.protocol import LanguageModel
+    from autoprompt.prompts import Prompt
     from autoprompt.tasks.columns import Columns
+    from autoprompt.tasks.examples import Example
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a data file is read.
+
+    Attributes:
+        text_columns: one name, two for a pair, or none: then columns are described or guessed.
+        label_column: the label's, or "".
+        encoding: of text files.
+    """
+
+    text_columns: tuple[str, ...]
+    label_column: str
+    encoding: str
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that the options name."""
+        from autoprompt.errors import TaskError
+        from autoprompt.tasks.columns import Columns
+
+        if len(self.text_columns) > 2:
+            raise TaskError(
+                "--text-column may be given twice at most; more fields want a task.yaml"
+            )
+        names = ("text",) if len(self.text_columns) == 1 else ("text_a", "text_b")
+        fields = dict(zip(names, self.text_columns, strict=False))
+        return Columns(fields=fields, label=self.label_column)
+
+    def examples(self, path: Path, prompt: Prompt, labelled: bool) -> list[Example]:
+        """The examples of a file, for a prompt."""
+        from autoprompt.tasks.task import load_examples
+
+        wanted = prompt.template.fields
+        return load_examples(path, self.columns, labelled, self.encoding, wanted)
 
 
-def column_options(command: Command) -> Command:
-    """`--text-column`, `--label-column`, `--encoding`."""
-    for option in (
-        click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
-        click.option("--label-column", default="", metavar="NAME", help="The label's column."),
-        click.option(
-            "--text-column",
-            "text_columns",
-            multiple=True,
-            metavar="NAME",
-            help="The text's column; twice for a pair of texts.",
-        ),
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded."""
+
+    device: str
+    revision: str
+    trust_remote_code: bool
+
+    def load(self, name: str) -> LanguageModel:
+        """The model of a name."""
+        from autoprompt.models.loading import load_model
+
+        return load_model(name, **vars(self))
+
+    def model_of(self, prompt: Prompt, name: str | None) -> LanguageModel:
+        """The model that a prompt names, or another copy of it by `name`."""
+        from autoprompt.prediction import model_of
+
+        return model_of(prompt, name, **vars(self))
+
+
+Command = Callable[..., None]
+
+
+def data_options(command: Command) -> Command:
+    """`--text-column`, `--label-column`, `--encoding`, given to the verb as `data_options`."""
+
+    @click.option(
+        "--text-column",
+        "text_columns",
+        multiple=True,
+        metavar="NAME",
+        help="The text's column; twice for a pair of texts.",
+    )
+    @click.option("--label-column", default="", metavar="NAME", help="The label's column.")
+    @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+    @functools.wraps(command)
+    def gathered(
+        *, text_columns: tuple[str, ...], label_column: str, encoding: str, **rest: Any
+    ) -> None:
+        command(data_options=DataOptions(text_columns, label_column, encoding), **rest)
+
+    return gathered
 
 
 def model_options(command: Command) -> Command:
-    """`--device`, `--revision`, `--trust-remote-code`."""
-    for option in (
-        click.option(
-            "--trust-remote-code", is_flag=True, help="Let the model run its own Python code."
-        ),
-        click.option("--revision", default="", help="Of a Hugging Face model."),
-        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps."),
-    ):
-        command = option(command)
-    return command
+    """`--device`, `--revision`, `--trust-remote-code`, given to the verb as `model_options`."""
+
+    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+    @click.option("--revision", default="", help="Of a Hugging Face model.")
+    @click.option(
+        "--trust-remote-code", is_flag=True, help="Let the model run its own Python code."
+    )
+    @functools.wraps(command)
+    def gathered(*, device: str, revision: str, trust_remote_code: bool, **rest: Any) -> None:
+        command(model_options=ModelOptions(device, revision, trust_remote_code), **rest)
+
+    return gathered
 
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
-
-
-def columns_of(text_columns: tuple[str, ...], label_column: str) -> Columns:
-    """The columns that the options name; what they leave open is described or guessed."""
-    from autoprompt.errors import TaskError
-    from autoprompt.tasks.columns import Columns
-
-    if len(text_columns) > 2:
-        raise TaskError("--text-column may be given twice at most; more fields need a task.yaml")
-    names = ("text",) if len(text_columns) == 1 else ("text_a", "text_b")
-    fields = dict(zip(names, text_columns, strict=False))
-    return Columns(fields=fields, label=label_column)

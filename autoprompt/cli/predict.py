@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autoprompt.cli.options import column_options, columns_of, model_options
+from autoprompt.cli.options import DataOptions, ModelOptions, data_options, model_options
 
 if TYPE_CHECKING:
+    from autoprompt.prompts import Prompt
     from autoprompt.tasks.examples import Example
 
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--out", default=None, metavar="FILE", help="Write JSONL here, not to stdout.")
 @click.option("--force", is_flag=True, help="Replace --out where it exists.")
 @click.option("--model", default=None, help="By default the one that the prompt names.")
-@column_options
+@data_options
 @model_options
 def predict(
     prompt_path: str,
@@ -29,12 +31,8 @@ def predict(
     out: str | None,
     force: bool,
     model: str | None,
-    text_columns: tuple[str, ...],
-    label_column: str,
-    encoding: str,
-    device: str,
-    revision: str,
-    trust_remote_code: bool,
+    data_options: DataOptions,
+    model_options: ModelOptions,
 ) -> None:
     """Label texts with a prompt (a file, or a run's best): one JSON object a text."""
     from autoprompt.errors import InputError
@@ -45,15 +43,16 @@ def predict(
     if out and Path(out).exists() and not force:
         raise InputError(f"{out} exists; pass --force to replace it, or choose another file")
     prompt = Prompt.load(prompt_file(prompt_path))
-    examples = _examples(data, prompt.template.fields, text_columns, label_column, encoding)
+    if data == "-":
+        examples = _from_standard_input(prompt, data_options.encoding)
+    else:
+        examples = data_options.examples(Path(data), prompt, labelled=False)
 
     from autoprompt.cli.console import quiet_libraries
-    from autoprompt.prediction import Predictor, model_of
+    from autoprompt.prediction import Predictor
 
     quiet_libraries()
-    language_model = model_of(
-        prompt, model, device=device, revision=revision, trust_remote_code=trust_remote_code
-    )
+    language_model = model_options.model_of(prompt, model)
     predictions = Predictor(prompt, language_model).predict([e.fields for e in examples])
     lines = [
         json.dumps(
@@ -75,24 +74,17 @@ def predict(
         click.echo(text, nl=False)
 
 
-def _examples(
-    data: str,
-    fields: tuple[str, ...],
-    text_columns: tuple[str, ...],
-    label_column: str,
-    encoding: str,
-) -> list[Example]:
+def _from_standard_input(prompt: Prompt, encoding: str) -> list[Example]:
+    """One example a line, empty ones included, so that the output has as many lines."""
     from autoprompt.errors import InputError
     from autoprompt.tasks.examples import Example
-    from autoprompt.tasks.task import load_examples
 
-    if data != "-":
-        columns = columns_of(text_columns, label_column)
-        return load_examples(Path(data), columns, False, encoding, wanted=fields)
+    fields = prompt.template.fields
     if len(fields) != 1:
         raise InputError("--data - reads one text a line; this prompt has two fields: give a file")
     try:
-        lines = sys.stdin.buffer.read().decode(encoding).splitlines()
+        text = sys.stdin.buffer.read().decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise InputError(f"standard input is not {encoding}; name its --encoding") from error
-    return [Example({fields[0]: line}) for line in lines if line.strip()]
+    lines = io.StringIO(text, newline=None)  # str.splitlines would also cut at U+2028
+    return [Example({fields[0]: line.removesuffix("\n")}) for line in lines]

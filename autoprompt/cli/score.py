@@ -7,50 +7,43 @@ from pathlib import Path
 
 import click
 
-from autoprompt.cli.options import column_options, columns_of, json_option, model_options
+from autoprompt.cli.options import (
+    DataOptions,
+    ModelOptions,
+    data_options,
+    json_option,
+    model_options,
+)
 
 
 @click.command()
 @click.argument("prompt_path", metavar="PROMPT")
 @click.option("--data", required=True, metavar="FILE", help="Labelled examples.")
 @click.option("--model", default=None, help="By default the one that the prompt names.")
-@column_options
+@data_options
 @model_options
 @json_option
 def score(
     prompt_path: str,
     data: str,
     model: str | None,
-    text_columns: tuple[str, ...],
-    label_column: str,
-    encoding: str,
-    device: str,
-    revision: str,
-    trust_remote_code: bool,
+    data_options: DataOptions,
+    model_options: ModelOptions,
     as_json: bool,
 ) -> None:
     """Measure a prompt (a file, or a run's best) on labelled examples."""
     from autoprompt.prompts import Prompt
     from autoprompt.runs import prompt_file
     from autoprompt.tasks.examples import split_digest
-    from autoprompt.tasks.task import load_examples
 
     prompt = Prompt.load(prompt_file(prompt_path))
-    examples = load_examples(
-        Path(data),
-        columns_of(text_columns, label_column),
-        labelled=True,
-        encoding=encoding,
-        wanted=prompt.template.fields,
-    )
+    examples = data_options.examples(Path(data), prompt, labelled=True)
 
     from autoprompt.cli.console import quiet_libraries
-    from autoprompt.prediction import Predictor, model_of
+    from autoprompt.prediction import Predictor
 
     quiet_libraries()
-    language_model = model_of(
-        prompt, model, device=device, revision=revision, trust_remote_code=trust_remote_code
-    )
+    language_model = model_options.model_of(prompt, model)
     found = Predictor(prompt, language_model).score(examples).measures()
     known = [name for name, digest in prompt.splits.items() if digest == split_digest(examples)]
     recorded = prompt.scores.get(known[0]) if known else None

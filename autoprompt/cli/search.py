@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoprompt.cli.options import column_options, columns_of, json_option, model_options
+from autoprompt.cli.options import (
+    DataOptions,
+    ModelOptions,
+    data_options,
+    json_option,
+    model_options,
+)
+
+if TYPE_CHECKING:
+    from autoprompt.tasks.task import Task
 
 
 @click.command()
@@ -26,7 +36,7 @@ from autoprompt.cli.options import column_options, columns_of, json_option, mode
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
-@column_options
+@data_options
 @model_options
 @json_option
 def search(
@@ -38,67 +48,35 @@ def search(
     trials: int | None,
     forwards: int | None,
     seconds: float | None,
-    k_shot: int | None,
     seed: int,
     metric: str,
     resume: bool,
-    strict: bool,
-    allow_fewer: bool,
-    text_columns: tuple[str, ...],
-    label_column: str,
-    encoding: str,
-    device: str,
-    revision: str,
-    trust_remote_code: bool,
+    model_options: ModelOptions,
     as_json: bool,
+    **drawing: Any,
 ) -> None:
     """Search the best prompt for a task, and compare it with the expert's.
 
     The same command with --resume goes on where an interrupted one stopped.
     """
-    from autoprompt.errors import UnknownNameError
     from autoprompt.runs import RunDirectory
     from autoprompt.searching.budget import Budget
     from autoprompt.spaces import SearchSpace
-    from autoprompt.tasks.columns import METRICS
-    from autoprompt.tasks.task import Task
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
     RunDirectory(out).check(resume)
     limits = Budget.of(budget, trials, forwards, seconds)
-    if metric and metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
     search_space = SearchSpace.load(space)
-    task = Task.load(
-        task_path,
-        k_shot=k_shot,
-        seed=seed,
-        columns=columns_of(text_columns, label_column),
-        encoding=encoding,
-        strict=strict,
-        allow_fewer=allow_fewer,
-    )
-    task = task.with_metric(metric) if metric else task
+    task = _task(task_path, seed, metric, **drawing)
     search_space.restricted(task.fields, task.labels)
 
-    from autoprompt.cli.console import (
-        Console,
-        print_result,
-        quiet_libraries,
-        result_document,
-        say,
-    )
-    from autoprompt.models.loading import load_model
+    from autoprompt.cli import console
     from autoprompt.pipeline import search as run_search
 
-    quiet_libraries()
-    sizes = ", ".join(f"{len(split)} {name}" for name, split in task.splits.items())
-    say(f"Task {task.name}: {sizes}; labels {', '.join(task.labels)}")
-    language_model = load_model(
-        model, device=device, revision=revision, trust_remote_code=trust_remote_code
-    )
-    console = Console(task.metric)
-    try:
+    console.quiet_libraries()
+    console.say(console.task_line(task))
+    language_model = model_options.load(model)
+    with console.Console(task.metric) as observer:
         result = run_search(
             task,
             search_space,
@@ -107,11 +85,39 @@ def search(
             budget=limits,
             seed=seed,
             resume=resume,
-            observer=console,
+            observer=observer,
         )
-    finally:
-        console.close()
     if as_json:
-        click.echo(json.dumps(result_document(result, out), ensure_ascii=False, indent=2))
+        document = console.result_document(result, out)
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        print_result(result, task.metric, out)
+        console.print_result(result, task.metric, out)
+
+
+def _task(
+    path: str,
+    seed: int,
+    metric: str,
+    *,
+    k_shot: int | None,
+    strict: bool,
+    allow_fewer: bool,
+    data_options: DataOptions,
+) -> Task:
+    """The task, with the metric that the user asked for."""
+    from autoprompt.errors import UnknownNameError
+    from autoprompt.tasks.columns import METRICS
+    from autoprompt.tasks.task import Task
+
+    if metric and metric not in METRICS:
+        raise UnknownNameError("metric", metric, METRICS)
+    task = Task.load(
+        path,
+        k_shot=k_shot,
+        seed=seed,
+        columns=data_options.columns,
+        encoding=data_options.encoding,
+        strict=strict,
+        allow_fewer=allow_fewer,
+    )
+    return task.with_metric(metric) if metric else task

@@ -12,7 +12,6 @@ result is what plain tokenization gives for the shortened text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +19,12 @@ from typing import Any
 
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
+from autoprompt.models.sections import PROBE, Fixed, Section, context_of, sections_of
+from autoprompt.models.text_reader import reader_of_text
+from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame, TokenRecord
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Demonstrations, Field, Literal, Mask, Template, Trigger
-
-PROBE = "text"
-# What a mask token with `lstrip` swallows: Unicode's white space. Python's `strip` takes four
-# separators (U+001C to U+001F) more.
-WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c < " ")
-Run = tuple[str, str | None]  # characters, and the field that they come from
+from autoprompt.templates import Field, Template
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class PromptEncoder:
             )
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self._reader = _reader_of_text(tokenizer)
+        self._reader = reader_of_text(tokenizer)
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
         self._head, self._tail = self._special_tokens()
@@ -108,7 +104,7 @@ class PromptEncoder:
             VerbalizerError: the word is empty or unknown to the tokenizer, or melts into the
                 text before it.
         """
-        before = _context_of(frame)
+        before = context_of(frame)
         whole = self._ids(before + word)
         # A space before the mask belongs to the word; other white space belongs to the text.
         contexts = [before.removesuffix(" "), before, before.rstrip()]
@@ -196,8 +192,9 @@ class PromptEncoder:
     ) -> list[Encoding]:
         columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
         mask_part = -1
-        for part in self._parts(frame, masks):
-            if isinstance(part, _Fixed):
+        mask_ids = (self.tokenizer.mask_token_id,) * masks
+        for part in sections_of(frame, mask_ids, self._mask_strips):
+            if isinstance(part, Fixed):
                 mask_part = len(columns) if part.is_mask else mask_part
                 columns.append([part.ids] * len(texts))
             else:
@@ -214,34 +211,11 @@ class PromptEncoder:
         return encodings
 
     def _section_ids(
-        self, section: _Section, texts: Sequence[Mapping[str, str]]
+        self, section: Section, texts: Sequence[Mapping[str, str]]
     ) -> list[Sequence[int]]:
         if not section.has_fields:
             return [self._ids(section.text({}))] * len(texts)
         return list(self._batch([section.text(fields) for fields in texts]))
-
-    def _parts(self, frame: Frame, masks: int) -> list[_Fixed | _Section]:
-        """The template as sections of text between fixed ids (masks and triggers)."""
-        triggers = iter(frame.triggers)
-        parts: list[_Fixed | _Section] = []
-        pieces: list[Literal | Field] = []
-        strip_next = False
-        lstrip, rstrip = self._mask_strips
-        for piece in frame.template.pieces:
-            if isinstance(piece, Literal | Field):
-                pieces.append(piece)
-            elif isinstance(piece, Demonstrations):
-                pieces.append(Literal(frame.demonstrations))
-            else:
-                is_mask = isinstance(piece, Mask)
-                parts.append(_Section(tuple(pieces), strip_next, is_mask and lstrip))
-                if isinstance(piece, Trigger):
-                    parts.append(_Fixed(next(triggers), False))
-                else:
-                    parts.append(_Fixed((self.tokenizer.mask_token_id,) * masks, True))
-                pieces, strip_next = [], is_mask and rstrip
-        parts.append(_Section(tuple(pieces), strip_next, False))
-        return parts
 
     # -- truncation ---------------------------------------------------------------------------
 
@@ -260,122 +234,12 @@ class PromptEncoder:
                     f"model takes {self.max_length}; shorten it or show fewer demonstrations"
                 )
             lengths = {name: len(found) for name, found in ends.items()}
-            for name, left in _levelled(lengths, repeats, surplus).items():
+            for name, left in levelled(lengths, repeats, surplus).items():
                 if left < lengths[name]:
-                    kept[name] = _cut(kept[name], ends[name], left)
+                    kept[name] = cut(kept[name], ends[name], left)
             encoding = self._encode_texts(frame, [kept], masks)[0]
         return Encoding(encoding.ids, encoding.mask_positions, original - len(encoding.ids))
 
     def _token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""
         return [end for _, end in self._reader.encode(text, add_special_tokens=False).offsets]
-
-
-def _levelled(
-    lengths: Mapping[str, int], repeats: Mapping[str, int], surplus: int
-) -> dict[str, int]:
-    """How many tokens of each field stay, when the longest are shortened first.
-
-    Args:
-        lengths: field name to tokens.
-        repeats: how often each field stands in the template.
-        surplus: how many tokens must go.
-
-    >>> _levelled({"a": 9, "b": 6, "c": 2}, {"a": 1, "b": 1, "c": 1}, surplus=6)
-    {'a': 5, 'b': 4, 'c': 2}
-    """
-
-    def saved(level: int) -> int:
-        return sum(max(length - level, 0) * repeats[name] for name, length in lengths.items())
-
-    low, high = 0, max(lengths.values())  # the highest level that saves enough, by bisection
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if saved(middle) >= surplus else (low, middle - 1)
-    spare = saved(low) - surplus
-    left = {}
-    for name, length in lengths.items():
-        left[name] = min(length, low)
-        if length > low and spare >= repeats[name]:
-            left[name], spare = low + 1, spare - repeats[name]
-    return left
-
-
-def _cut(text: str, ends: Sequence[int], left: int) -> str:
-    """The text up to the end of its `left`-th token; always shorter than the text."""
-    while left and ends[left - 1] >= len(text):
-        left -= 1  # one character may be several tokens; it goes as a whole
-    return text[: ends[left - 1]] if left else ""
-
-
-def _reader_of_text(tokenizer: Any) -> Any:
-    """A copy of a tokenizer's backend that reads "[MASK]" as any other characters.
-
-    Not to look for special tokens before the tokenization (`encode_special_tokens`) is not enough:
-    the vocabulary of XLM-RoBERTa and its like has them as pieces, which its model then finds. In
-    the copy they have names that no text contains, and their ids.
-    """
-    backend = tokenizer.backend_tokenizer
-    record = json.loads(backend.to_str())
-    hidden = {token: f"\0{token}" for token in tokenizer.all_special_tokens}
-    for added in record["added_tokens"]:
-        added["content"] = hidden.get(added["content"], added["content"])
-    model = record["model"]
-    if isinstance(model["vocab"], dict):
-        model["vocab"] = {hidden.get(piece, piece): at for piece, at in model["vocab"].items()}
-    else:
-        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
-    if model.get("unk_token"):
-        model["unk_token"] = hidden.get(model["unk_token"], model["unk_token"])
-    record.update(post_processor=None, truncation=None, padding=None)
-    reader = type(backend).from_str(json.dumps(record))
-    reader.encode_special_tokens = True
-    return reader
-
-
-@dataclass(frozen=True)
-class _Fixed:
-    ids: tuple[int, ...]
-    is_mask: bool
-
-
-@dataclass(frozen=True)
-class _Section:
-    """Text between fixed ids; the mask's own stripping of spaces is applied to its edges."""
-
-    pieces: tuple[Literal | Field, ...]
-    strip_left: bool
-    strip_right: bool
-
-    @property
-    def has_fields(self) -> bool:
-        return any(isinstance(piece, Field) for piece in self.pieces)
-
-    def text(self, fields: Mapping[str, str]) -> str:
-        whole = "".join(
-            piece.text if isinstance(piece, Literal) else fields[piece.name]
-            for piece in self.pieces
-        )
-        whole = whole.lstrip(WHITE_SPACE) if self.strip_left else whole
-        return whole.rstrip(WHITE_SPACE) if self.strip_right else whole
-
-
-def _context_of(frame: Frame) -> str:
-    """The text before the mask, as far as it bears on the word's first token.
-
-    A field's text ends in some word; the probe stands for it.
-    """
-    before: list[str] = []
-    for piece in frame.template.pieces:
-        if isinstance(piece, Mask):
-            break
-        if isinstance(piece, Literal):
-            before.append(piece.text)
-        elif isinstance(piece, Demonstrations):
-            before.append(frame.demonstrations)
-        else:
-            before.append(PROBE)
-    text = "".join(before)
-    trailing = text[len(text.rstrip()) :]
-    words = text.split()
-    return (words[-1] if words else "") + trailing

@@ -310,14 +310,20 @@ def test_predict_labels_the_texts_of_a_file(run: Path, task: Path) -> None:
 def test_predict_reads_a_text_a_line_from_stdin(run: Path, task: Path) -> None:
     whole = autoprompt("predict", run, "--data", task / "test.jsonl").out
     texts = [row["text"] for row in predictions(whole)]
-    done = autoprompt("predict", run, "--data", "-", stdin="\n\n".join(texts).encode())
+    done = autoprompt("predict", run, "--data", "-", stdin="\n".join(texts).encode())
     assert [row["label"] for row in predictions(done.out)] == [
         row["label"] for row in predictions(whole)
     ]
 
 
 def test_predict_of_no_text_is_no_line(run: Path) -> None:
-    assert autoprompt("predict", run, "--data", "-", stdin=b"\n") == Ended(0, "", "")
+    assert autoprompt("predict", run, "--data", "-", stdin=b"") == Ended(0, "", "")
+
+
+def test_an_empty_line_has_its_prediction(run: Path) -> None:
+    done = autoprompt("predict", run, "--data", "-", stdin="fine\n\nbad\u2028really\n".encode())
+    rows = [json.loads(line) for line in done.out.split("\n") if line]
+    assert [row["text"] for row in rows] == ["fine", "", "bad\u2028really"]
 
 
 def test_predict_writes_a_file_and_replaces_it_only_with_force(run: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autoprompt.errors import ModelError, VerbalizerError
-from autoprompt.models.encoding import PromptEncoder, _cut, _levelled
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -64,7 +65,7 @@ def test_levelling_saves_enough_and_shortens_only_the_longest(
     assume(sum(length * times for length, times in fields) >= surplus)
     lengths = {str(at): length for at, (length, _) in enumerate(fields)}
     repeats = {str(at): times for at, (_, times) in enumerate(fields)}
-    left = _levelled(lengths, repeats, surplus)
+    left = levelled(lengths, repeats, surplus)
     saved = sum((lengths[name] - left[name]) * repeats[name] for name in lengths)
     assert surplus <= saved < surplus + max(repeats.values())
     cut = [name for name in lengths if left[name] < lengths[name]]
@@ -83,7 +84,7 @@ def test_levelling_saves_enough_and_shortens_only_the_longest(
     ],
 )
 def test_a_cut_is_always_shorter_than_the_text(ends: list[int], left: int, kept: str) -> None:
-    assert _cut("a b c", ends, left) == kept
+    assert cut("a b c", ends, left) == kept
 
 
 def test_long_texts_are_cut_in_a_few_steps(

@@ -17,7 +17,14 @@ from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
 from autoprompt.progress import Observer, forecast_of
 from autoprompt.prompts import Frame
-from autoprompt.results import SearchResult, completed, read_test, test_reads, versions, write_run
+from autoprompt.results import (
+    SearchResult,
+    completed,
+    own_readings,
+    read_test,
+    versions,
+    write_run,
+)
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
@@ -65,11 +72,14 @@ def search(
         InputError: space and task do not fit, the budget is too small, or `out` cannot be used.
     """
     observer = observer or Observer()
+    if resume and out is None:
+        raise InputError("to resume a run, name its directory with `out`")
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
     table = CandidateTable(space.restricted(task.fields, task.labels))
-    words, left_out = words_to_score(table, model.encoder.word_ids)
+    words, candidates, left_out = words_to_score(table, model.encoder.word_ids)
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
-    runner = TrialRunner(task, data, table, WordScorer(model, words), seed)
+    scorer = WordScorer(model, [*words, *candidates], one_token=candidates)
+    runner = TrialRunner(task, data, table, scorer, seed)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards())
     settings = _settings(runner)
@@ -131,7 +141,8 @@ def _check_seeds(runner: TrialRunner) -> None:
         ScoringError: the model's scores are not finite.
     """
     space = runner.table.space
-    probe = WordScorer(runner.scorer.model, runner.scorer.words)
+    scorer = runner.scorer
+    probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
     for number, seed in enumerate(space.seeds, start=1):
         verbalizer = Verbalizer.of(seed.words, space.labels)
         try:
@@ -176,6 +187,8 @@ class _Session:
                 f"{len(left_out)} candidate words are several tokens for this model and are left "
                 f"out: {', '.join(left_out[:12])}{', ...' if len(left_out) > 12 else ''}"
             )
+        if not self.runner.data.fit_count:
+            self._note("a label has a single train example: prompts are compared on dev alone")
         if not self.runner.scorer.model.encoder.exact:
             self._note("this tokenizer joins text differently around a mask: prompts are ids-only")
 
@@ -187,7 +200,8 @@ class _Session:
         for record in records:
             if record.failure:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
-        selection = select(records, self.runner.table.seeds, self._on_selection_data)
+        metric = self.runner.task.metric
+        selection = select(records, self.runner.table.seeds, metric, self._on_selection_data)
         prompts = len(self.loop.by_digest)
         self._note(
             f"{selection.contenders} of {prompts} prompts clearly beat the best seed on the "
@@ -196,17 +210,19 @@ class _Session:
         reading = read_test(self.study, self.runner, selection)
         if reading.shortened:
             self._note(f"{reading.shortened} inputs were too long; their text was shortened")
+        readings = own_readings(self.study)
         test_digest = self.runner.task.digests()["test"]
         result = SearchResult(
             best=completed(self.runner, selection.winner, reading.winner),
             baseline=completed(self.runner, selection.baseline, reading.baseline),
             seeds=tuple(outcome.prompt for _, outcome in selection.seeds),
             verdict=reading.verdict,
-            ledger=self.loop.spent + reading.spent,
+            ledger=sum((own.spent for own in readings), self.loop.spent),
             trials=len(records),
             prompts=prompts,
             finish_reason=reason,
-            test_reads=test_reads(self.study, self.directory, test_digest),
+            own_test_reads=len(readings),
+            test_reads=len(readings) + self.directory.neighbours_test_reads(test_digest),
         )
         write_run(self.directory, self.runner, records, selection, result)
         return result

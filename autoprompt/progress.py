@@ -52,7 +52,8 @@ class Observer:
 
 def forecast_of(runner: TrialRunner, budget: Budget) -> Forecast:
     """Time a few train examples in the first seed; the rows are not kept and not paid for."""
-    probe = WordScorer(runner.scorer.model, runner.scorer.words)
+    scorer = runner.scorer
+    probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
     frame = Frame(runner.table.space.seeds[0].template)
     examples = list(runner.task.train[:FORECAST_EXAMPLES])
     probe.scores(frame, examples[:1])  # the first pass of a process is slow

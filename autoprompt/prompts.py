@@ -158,11 +158,14 @@ class Prompt:
                 f"unknown calibration {method!r}; {nearest_of(method, CALIBRATIONS)}"
                 f"valid: {listing(CALIBRATIONS)}"
             )
-        if method != "none" and offsets:
-            if len(offsets) != len(self.verbalizer.labels):
-                raise PromptError("a calibration needs one offset for each label")
-            if not all(math.isfinite(offset) for offset in offsets):
-                raise PromptError("a calibration's offsets must be finite numbers")
+        expected = 0 if method == "none" else len(self.verbalizer.labels)
+        if len(offsets) != expected:
+            raise PromptError(
+                f"calibration {method!r} has {len(offsets)} offsets; it must have {expected} (one "
+                f"for each label, none without calibration)"
+            )
+        if not all(math.isfinite(offset) for offset in offsets):
+            raise PromptError("a calibration's offsets must be finite numbers")
 
     @property
     def frame(self) -> Frame:
@@ -188,7 +191,11 @@ class Prompt:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form, with a checksum of all of it."""
+        record = self._record()
+        return {**record, "checksum": digest(record)}
+
+    def _record(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "digest": self.digest,
@@ -254,11 +261,13 @@ class Prompt:
                 f"{source}: not a whole prompt file ({error}); "
                 f"take an unedited copy, or search again"
             ) from error
-        if "digest" in record and record["digest"] != prompt.digest:
-            raise PromptError(
-                f"{source}: the content does not fit its digest {record['digest']!r}; the file was "
-                f"edited by hand: remove the key 'digest' to use it all the same"
-            )
+        content = {key: value for key, value in record.items() if key != "checksum"}
+        for key, known in (("digest", prompt.digest), ("checksum", digest(content))):
+            if record.get(key, known) != known:
+                raise PromptError(
+                    f"{source}: the content does not fit its {key} {record[key]!r}; the file was "
+                    f"edited by hand: to use it all the same, remove 'digest' and 'checksum'"
+                )
         return prompt
 
     @classmethod

@@ -38,7 +38,9 @@ class SearchResult:
         trials: how many were run, seeds and repetitions included.
         prompts: how many different prompts they scored.
         finish_reason: why the search ended.
-        test_reads: how many verdicts beside this run used the same test split, this one included.
+        own_test_reads: how often this run read test: once, and once more for each other winner
+            that a resumed search with a larger budget ended with.
+        test_reads: the same for this run and those beside it that have the same test split.
     """
 
     best: Prompt
@@ -49,6 +51,7 @@ class SearchResult:
     trials: int
     prompts: int
     finish_reason: str
+    own_test_reads: int
     test_reads: int
 
 
@@ -158,9 +161,9 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in VERSIONED}
 
 
-def test_reads(study: Study, run: RunDirectory, test_digest: str) -> int:
-    """How often a test split was read: by this run, and by its neighbours' verdicts."""
-    return len(study.user_attrs.get(READINGS, {})) + run.neighbours_test_reads(test_digest)
+def own_readings(study: Study) -> list[Reading]:
+    """Every reading of test that this run made."""
+    return [Reading.from_dict(record) for record in study.user_attrs.get(READINGS, {}).values()]
 
 
 def write_run(
@@ -191,6 +194,7 @@ def write_run(
             "winner_prompt": result.best.digest,
             "baseline_prompt": result.baseline.digest,
             "test_digest": runner.task.digests()["test"],
+            "own_test_reads": result.own_test_reads,
             "test_reads": result.test_reads,
             "seed": runner.seed,
         },

@@ -142,19 +142,25 @@ class RunDirectory:
         write_atomically(self.trials, "".join(line + "\n" for line in lines))
 
     def write_finalists(self, prompts: Iterable[Prompt]) -> None:
-        """Prompt files of the seeds and the best candidates, by digest."""
+        """Prompt files of the seeds and the best candidates, by digest, and no others."""
+        names = set()
         for prompt in prompts:
-            write_json(self.prompts / f"{prompt.digest}.json", prompt.to_dict())
+            names.add(name := f"{prompt.digest}.json")
+            write_json(self.prompts / name, prompt.to_dict())
+        for path in self.prompts.glob("*.json"):
+            if path.name not in names:
+                path.unlink()
 
     def neighbours_test_reads(self, test_digest: str) -> int:
-        """How many verdicts in neighbouring run directories used the same test split."""
+        """How often the runs in neighbouring directories have read the same test split."""
         count = 0
         for path in self.path.absolute().parent.glob("*/verdict.json"):
             if path.parent == self.path.absolute():
                 continue
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-                count += record["test_digest"] == test_digest
+                if record["test_digest"] == test_digest:
+                    count += int(record["own_test_reads"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count

@@ -78,13 +78,11 @@ def _from_standard_input(prompt: Prompt, encoding: str) -> list[Example]:
     """One example a line, empty ones included, so that the output has as many lines."""
     from autoprompt.errors import InputError
     from autoprompt.tasks.examples import Example
+    from autoprompt.tasks.reading import decoded
 
     fields = prompt.template.fields
     if len(fields) != 1:
         raise InputError("--data - reads one text a line; this prompt has two fields: give a file")
-    try:
-        text = sys.stdin.buffer.read().decode(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"standard input is not {encoding}; name its --encoding") from error
+    text = decoded(sys.stdin.buffer.read(), "standard input", encoding)
     lines = io.StringIO(text, newline=None)  # str.splitlines would also cut at U+2028
     return [Example({fields[0]: line.removesuffix("\n")}) for line in lines]

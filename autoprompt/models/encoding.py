@@ -82,9 +82,12 @@ class PromptEncoder:
             masks: how many mask tokens stand for `{mask}`.
 
         Raises:
-            TemplateError: the template alone does not fit into the model.
+            TemplateError: the template alone does not fit into the model, or a text holds a NUL.
         """
         texts = [dict(example.fields) for example in examples]
+        if "\0" in frame.demonstrations or any("\0" in t for text in texts for t in text.values()):
+            # Special tokens are told from text by a NUL (see `text_reader`).
+            raise TemplateError("a text holds a NUL character; remove it")
         encoded = self._encode_texts(frame, texts, masks)
         return [
             encoding

@@ -43,6 +43,8 @@ def load_model(
 
     path = embedded_path() if name == EMBEDDED else Path(name)
     local = path.is_dir()
+    if local and revision:
+        raise ModelError(f"{name!r} is a directory, which has no revisions; leave --revision out")
     if local:
         _check_directory(path)
     elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:

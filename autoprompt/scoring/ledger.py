@@ -1,4 +1,7 @@
-"""What a run has spent."""
+"""What a run has spent: on its trials, finished or failed, and on reading test.
+
+Work that an interruption threw away, and a few probes before the first trial, are not in it.
+"""
 
 from __future__ import annotations
 

@@ -33,6 +33,8 @@ class WordScorer:
     Args:
         model: the language model.
         words: every word that may be asked for.
+        one_token: those of them that are scored only in frames where they are one token; elsewhere
+            they would cost every sequence a forward pass of its own.
         tokens_per_batch: see `length_bucketed`.
         cache_bytes: the most memory that cached rows may take; the least recently used frame
             goes first.
@@ -42,11 +44,13 @@ class WordScorer:
         self,
         model: LanguageModel,
         words: Sequence[str],
+        one_token: Sequence[str] = (),
         tokens_per_batch: int = TOKENS_PER_BATCH,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.model = model
         self.words = tuple(dict.fromkeys(words))
+        self.one_token = frozenset(one_token)
         self.column = {word: index for index, word in enumerate(self.words)}
         self.spent = Spent()
         self.truncated = 0
@@ -95,6 +99,10 @@ class WordScorer:
                         f"({word!r}); choose others"
                     )
         return [[self.column[word] for word in words] for words in verbalizer.words]
+
+    def variants(self, frame: Frame) -> int:
+        """Forward passes a sequence in a frame: one for each token count among the words."""
+        return len(self._groups_of(frame))
 
     def begin(self) -> None:
         """Begin a new amount of work: `spent` starts at nothing."""
@@ -167,11 +175,17 @@ class WordScorer:
             table: dict[str, tuple[int, ...] | VerbalizerError] = {}
             for word in self.words:
                 try:
-                    table[word] = self.model.encoder.word_ids(frame, word)
+                    table[word] = self._checked_ids(frame, word)
                 except VerbalizerError as error:
                     table[word] = error
             self._ids[frame.key] = table
         return self._ids[frame.key]
+
+    def _checked_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
+        ids = self.model.encoder.word_ids(frame, word)
+        if len(ids) > 1 and word in self.one_token:
+            raise VerbalizerError(f"the word {word!r} is {len(ids)} tokens at this mask")
+        return ids
 
     def _shrink(self, current: str) -> None:
         kept = sum(len(rows) for rows in self._cache.values())
@@ -180,6 +194,7 @@ class WordScorer:
             if oldest == current:
                 break
             kept -= len(self._cache.pop(oldest))
+            self._ids.pop(oldest, None)
 
 
 class _Group:

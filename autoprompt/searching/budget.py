@@ -8,6 +8,7 @@ from autoprompt.errors import InputError, UnknownNameError
 
 PRESETS = {"quick": 4_000, "standard": 20_000, "thorough": 100_000}  # forwards
 MAX_REPEATS = 100
+NO_NEW = "no new prompts"
 FULL_SCORES = 20  # prompts that a budget of forwards allows to score in full, at least
 FEWEST = 32  # selection examples
 
@@ -26,6 +27,11 @@ class Budget:
     forwards: int | None = None
     seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, limit in vars(self).items():
+            if limit is not None and not limit > 0:
+                raise InputError(f"--{name} must be greater than 0, not {limit}")
+
     @classmethod
     def of(
         cls,
@@ -42,9 +48,6 @@ class Budget:
         """
         if preset is not None and preset not in PRESETS:
             raise UnknownNameError("budget", preset, PRESETS)
-        for name, limit in (("trials", trials), ("forwards", forwards), ("seconds", seconds)):
-            if limit is not None and not limit > 0:
-                raise InputError(f"--{name} must be greater than 0, not {limit}")
         if preset is None and trials is None and forwards is None and seconds is None:
             preset = "standard"
         if preset is not None and forwards is None:
@@ -97,7 +100,7 @@ class Budget:
         if self.seconds is not None and seconds >= self.seconds:
             return "seconds"
         if repeats >= MAX_REPEATS:
-            return "no new prompts"
+            return NO_NEW
         return None
 
     def likely_trials(self, forwards_a_trial: int) -> int:

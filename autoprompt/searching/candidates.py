@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from autoprompt.prompts import Frame
 from autoprompt.space_files import Pattern
 from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template
@@ -84,6 +85,13 @@ class CandidateTable:
         """The number of templates (choices of pattern and slots)."""
         return sum(self.space.compositions(pattern) for pattern in self.patterns.values())
 
+    def frames(self) -> list[Frame]:
+        """One frame of each pattern: how a word is spelt depends on what stands before the mask."""
+        return [
+            Frame(self.space.compose(pattern, dict.fromkeys(pattern.slots, 0)))
+            for pattern in self.patterns.values()
+        ]
+
     def seed_parameters(self, index: int) -> dict[str, Any]:
         """The parameters with which `suggest` gives the seed prompt, as the expert wrote it."""
         seed = self.space.seeds[index]
@@ -119,7 +127,9 @@ class CandidateTable:
         )
         aggregation = self._one_of(trial, "aggregation", AGGREGATIONS) if several else "logsumexp"
         calibration = self._one_of(trial, "calibration", self._with_none(self.space.calibration))
-        shown = self._one_of(trial, "demonstrations", self._with_zero(self.space.demonstrations))
+        # Fitted words would stand in the demonstrations, where no fold can be left out.
+        numbers = [0] if fitted else self._with_zero(self.space.demonstrations)
+        shown = self._one_of(trial, "demonstrations", numbers)
         return Candidate(
             template=self.space.compose(pattern, choices),
             words=None if fitted else self.words.index(words),

@@ -2,7 +2,7 @@
 
 After each block a candidate's mean tempered log-likelihood is compared with those of earlier
 candidates on the same examples (asynchronous successive halving, Li et al. 2020), and it is dropped
-where even a perfect rest could not reach the incumbent (lossless). Only finished trials count, so
+where even a perfect rest could not make it the likeliest so far. Only finished trials count, so
 that an interrupted one leaves no trace.
 """
 

@@ -21,7 +21,7 @@ from autoprompt.searching.study import Record
 from autoprompt.searching.trials import Outcome
 
 FINALISTS = 10
-ALPHA = 0.05  # the chance that any candidate passes that is no better than the seed
+ALPHA = 0.05  # nominal chance that any candidate passes that is no better than the seed
 Item = tuple[int, Outcome]  # a proposal and its outcome
 
 
@@ -50,14 +50,18 @@ class Selection:
 
 
 def select(
-    records: Sequence[Record], seeds: int, scored_of: Callable[[Outcome], Scored]
+    records: Sequence[Record],
+    seeds: int,
+    metric: str,
+    scored_of: Callable[[Outcome], Scored],
 ) -> Selection:
     """Choose a prompt.
 
     1. The baseline is the seed with the best metric; likelihood, then age, break ties.
     2. A contender's metric is not below the baseline's, and its mean tempered log-likelihood is
        clearly higher: by a paired one-sided z-test at `ALPHA` divided by the number of candidates,
-       dropped ones included (Bonferroni). Without contenders the seed is kept.
+       dropped ones included (Bonferroni). The level is nominal: candidates are proposed with an
+       eye on the same examples. Without contenders the seed is kept.
     3. Of the contenders that lie within one paired standard error of the most accurate one, the
        most likely wins (the one-standard-error rule of Breiman et al. 1984, with likelihood in the
        place of simplicity).
@@ -65,6 +69,7 @@ def select(
     Args:
         records: finished trials; those that were dropped or failed do not count.
         seeds: how many of the first are seeds.
+        metric: the task's.
         scored_of: an outcome's per-example scores on the selection data.
     """
     full = [
@@ -81,7 +86,7 @@ def select(
     # A candidate that the race dropped had its chance too.
     chances = sum(r.outcome is not None and r.outcome.repeats is None for r in records) - 1
     contenders = _contenders(full, baseline, chances, scored_of)
-    winner = _most_likely_of_the_best(contenders, scored_of) if contenders else baseline
+    winner = _most_likely_of_the_best(contenders, metric, scored_of) if contenders else baseline
     ranked = sorted(full, key=lambda item: (-_value(item[1]), item[0]))
     return Selection(
         winner=winner,
@@ -108,9 +113,9 @@ def _contenders(
 
 
 def _most_likely_of_the_best(
-    contenders: Sequence[Item], scored_of: Callable[[Outcome], Scored]
+    contenders: Sequence[Item], metric: str, scored_of: Callable[[Outcome], Scored]
 ) -> Item:
-    hits = {proposal: _hits(scored_of(outcome)) for proposal, outcome in contenders}
+    hits = {proposal: _hits(scored_of(outcome), metric) for proposal, outcome in contenders}
     leader = hits[max(contenders, key=_by_metric)[0]]
     close = []
     for item in contenders:
@@ -127,8 +132,15 @@ def standard_error(differences: Floats) -> float:
     return float(differences.std(ddof=1)) / math.sqrt(len(differences))
 
 
-def _hits(scored: Scored) -> Floats:
-    return np.asarray(scored.predictions == scored.gold, dtype=np.float64)
+def _hits(scored: Scored, metric: str) -> Floats:
+    """What each example adds to the metric: 1 for a hit, and more for one of a rare label where
+    the metric weighs labels alike."""
+    hits = np.asarray(scored.predictions == scored.gold, dtype=np.float64)
+    if metric == "accuracy":
+        return hits
+    labels, counts = np.unique(scored.gold, return_counts=True)
+    weights = len(hits) / (len(labels) * counts)
+    return np.asarray(hits * weights[np.searchsorted(labels, scored.gold)])
 
 
 def _by_metric(item: Item) -> tuple[float, float, int]:

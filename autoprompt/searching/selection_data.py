@@ -7,6 +7,7 @@ fitted on nothing, so that train is as good as dev for them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class SelectionData:
         Args:
             task: its train and dev splits.
             seed: of the order and the folds.
-            most: examples of both together, at most; every label keeps its share.
+            most: examples of both together, at most (but two of each label to fit on).
         """
         fit_most = FIT_EXAMPLES if most is None else min(FIT_EXAMPLES, max(most // 2, 1))
         fit = _part(task.train, fit_most, seed)
@@ -78,7 +79,16 @@ class SelectionData:
 
 
 def _part(examples: Sequence[Example], most: int, seed: int) -> tuple[Example, ...]:
-    return tuple(shuffled_by_label(examples, seed)[:most])
+    """Two examples of each label, which cross-fitting needs, then what fits, in seeded order."""
+    ordered = shuffled_by_label(examples, seed)
+    met: Counter[str | None] = Counter()
+    first: list[Example] = []
+    rest: list[Example] = []
+    for example in ordered:
+        met[example.label] += 1
+        (first if met[example.label] <= 2 else rest).append(example)
+    chosen = [*first, *rest[: max(most - len(first), 0)]]
+    return tuple(shuffled_by_label(chosen, seed))
 
 
 def _folds(fit: Sequence[Example], seed: int) -> Ints:

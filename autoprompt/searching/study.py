@@ -23,7 +23,7 @@ from autoprompt.errors import AutopromptError, SearchError
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
-from autoprompt.searching.budget import Budget
+from autoprompt.searching.budget import NO_NEW, Budget
 from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.racing import Race
 from autoprompt.searching.storage import fail_zombies
@@ -112,7 +112,8 @@ class StudyLoop:
                 self._repeats(),
             )
             if reason is not None and index >= seeds:
-                return reason
+                failing = reason == NO_NEW and self.records[index - 1].outcome is None
+                return "failing trials" if failing else reason
             record = self._one_trial(index)
             self._remember(record)
             progress(record, self.spent)

@@ -33,7 +33,7 @@ from autoprompt.searching.candidates import Candidate, CandidateTable
 from autoprompt.searching.label_words import fit_verbalizer
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
-from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tasks.examples import Example, normalised_texts, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
@@ -94,22 +94,21 @@ class TrialRunner:
         self.table = table
         self.scorer = scorer
         self.seed = seed
+        # A demonstration must not give away an example that is scored on dev.
+        on_dev = {normalised_texts(example) for example in data.dev}
+        self.showable = [e for e in task.train if normalised_texts(e) not in on_dev]
         self.candidates = {
             label: tuple(word for word in words if word in scorer.column)
             for label, words in table.space.label_candidates().items()
         }
 
     def variants(self) -> int:
-        """Forward passes a sequence: one for each token count among the words."""
-        frame = Frame(self.table.space.seeds[0].template)
-        encoder = self.scorer.model.encoder
-        return len({len(encoder.word_ids(frame, word)) for word in self.scorer.words})
+        """The most forward passes that a sequence takes, over the kinds of templates."""
+        return max(self.scorer.variants(frame) for frame in self.table.frames())
 
     def most_forwards(self) -> int:
-        """The most forwards that one trial can take, word lengths of the first seed assumed."""
+        """The most forwards that one trial can take."""
         sequences = len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
-        if any(self.table.space.demonstrations):
-            sequences += len(self.data.fit)  # words are fitted before demonstrations are shown
         return sequences * self.variants()
 
     # -- from candidate to prompt -------------------------------------------------------------
@@ -121,7 +120,7 @@ class TrialRunner:
         shown: tuple[Example, ...] = ()
         if candidate.demonstrations:
             shown = draw(
-                self.task.train,
+                self.showable,
                 self.task.labels,
                 candidate.demonstrations,
                 self.seed,
@@ -170,15 +169,13 @@ class TrialRunner:
             found = predict(prompt, self.scorer, examples)
         for row, example in enumerate(examples[: self.data.fit_count]):
             if example in prompt.demonstrations:
-                # The prompt shows this one's answer: it counts as knowing nothing.
+                # The prompt shows this one's answer: it counts as a guess, and as a miss.
                 found[row] = -np.log(len(self.task.labels))
+                found[row, self.data.gold[row]] -= 1e-6
         return Scored(found, self.data.gold[:count])
 
     def _cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
-        """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`.
-
-        Demonstrations keep the words of the whole fit, so that the folds share their forwards.
-        """
+        """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`."""
         found = np.empty((len(self.data.fit), len(self.task.labels)))
         for fold in np.unique(self.data.folds):
             held = np.flatnonzero(self.data.folds == fold)
@@ -292,28 +289,34 @@ def _is_fitted(candidate: Candidate) -> bool:
 
 def words_to_score(
     table: CandidateTable, word_ids: Callable[[Frame, str], tuple[int, ...]]
-) -> tuple[list[str], list[str]]:
-    """Every word that a trial may ask for, and the candidates that are left out.
-
-    Seeds' words are scored whatever their length. A candidate of several tokens is left out: it
-    would cost a forward pass of its own for every sequence.
+) -> tuple[list[str], list[str], list[str]]:
+    """Every word that a trial may ask for.
 
     Args:
         table: the space's choices.
         word_ids: gives a word's ids in a frame, or raises VerbalizerError.
+
+    Returns:
+        The seeds' words, which are scored whatever their length; candidates that are one token in
+        some template, and are scored there; and candidates that are left out.
     """
-    frame = Frame(table.space.seeds[0].template)
     seeds = [word for verbalizer in table.verbalizers for word in verbalizer.all_words]
-    kept = list(dict.fromkeys(seeds))
+    seeds = list(dict.fromkeys(seeds))
+    kept: list[str] = []
     dropped: list[str] = []
     if table.space.fit_words:
         for words in table.space.label_candidates().values():
             for word in words:
-                if word in kept:
-                    continue
-                try:
-                    fits = len(word_ids(frame, word)) == 1
-                except VerbalizerError:
-                    fits = False
-                (kept if fits else dropped).append(word)
-    return kept, dropped
+                if word not in seeds:
+                    fits = any(_is_one_token(word_ids, f, word) for f in table.frames())
+                    (kept if fits else dropped).append(word)
+    return seeds, kept, dropped
+
+
+def _is_one_token(
+    word_ids: Callable[[Frame, str], tuple[int, ...]], frame: Frame, word: str
+) -> bool:
+    try:
+        return len(word_ids(frame, word)) == 1
+    except VerbalizerError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ class Example:
     def key(self) -> tuple[str, ...]:
         """The texts in the order of their fields' names: equal keys are duplicates."""
         return tuple(self.fields[name] for name in sorted(self.fields))
+
+
+def normalised_texts(example: Example) -> tuple[str, ...]:
+    """The form in which two examples count as the same text: NFC, case-folded, single spaces."""
+    return tuple(
+        " ".join(unicodedata.normalize("NFC", text).casefold().split()) for text in example.key
+    )
 
 
 def split_digest(examples: Sequence[Example]) -> str:

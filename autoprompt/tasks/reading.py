@@ -52,13 +52,21 @@ def read_rows(path: Path, encoding: str = "utf-8") -> list[Row]:
 
 
 def _text_of(path: Path, encoding: str) -> str:
-    data = read_bytes(path, "data file")
+    return decoded(read_bytes(path, "data file"), str(path), encoding)
+
+
+def decoded(data: bytes, source: str, encoding: str) -> str:
+    """The text of some bytes, without a byte-order mark; `source` names them in messages.
+
+    Raises:
+        TaskError: they are not of that encoding, hold a NUL, or the encoding is unknown.
+    """
     try:
         codecs.lookup(encoding)
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise TaskError(
-            f"{path} is not {encoding}: byte {error.start} is "
+            f"{source} is not {encoding}: byte {error.start} is "
             f"0x{data[error.start : error.start + 1].hex()}; "
             f"convert it, or name its encoding with --encoding"
         ) from error
@@ -67,7 +75,7 @@ def _text_of(path: Path, encoding: str) -> str:
     if "\x00" in text:
         before = text[: text.index("\x00")].replace("\r\n", "\n").replace("\r", "\n")
         line = before.count("\n") + 1
-        raise TaskError(f"{path}, line {line}: holds a NUL byte; remove it or convert the file")
+        raise TaskError(f"{source}, line {line}: holds a NUL byte; remove it or convert the file")
     return text
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from autoprompt.errors import TaskError, listing
 from autoprompt.seeding import derive_seed, generator
-from autoprompt.tasks.examples import Example, label_counts
+from autoprompt.tasks.examples import Example, label_counts, normalised_texts
 
 IMBALANCE = 3.0
 
@@ -25,33 +24,40 @@ def split_off(
         name: "dev" or "test"; it names the random numbers and the message.
 
     Returns:
-        The rest and the part, each in the order of `examples`; both have every label.
+        The rest and the part, each in the order of `examples`; both have every label, and texts
+        that differ only in case or white space stay together.
 
     Raises:
         TaskError: a label has fewer than two examples, or there are too few examples.
     """
     from sklearn.model_selection import train_test_split
 
-    counts = label_counts(examples)
-    rare = [label for label, count in counts.items() if count < 2]
-    part = max(round(share * len(examples)), len(counts))
-    if rare or len(examples) - part < len(counts):
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        groups[normalised_texts(example)].append(index)
+    members = list(groups.values())
+    heads = [examples[group[0]] for group in members]
+    counts = label_counts(heads)
+    rare = [label for label in label_counts(examples) if counts.get(label, 0) < 2]
+    part = max(round(share * len(heads)), len(counts))
+    if rare or len(heads) - part < len(counts):
+        shown = ", ".join(f"{label}: {n}" for label, n in counts.items())
         raise TaskError(
-            f"cannot split {name} off {len(examples)} examples: every label needs an example in "
-            f"both parts ({', '.join(f'{name_}: {n}' for name_, n in counts.items())}); "
-            f"add examples or give a {name} file"
+            f"cannot split {name} off {len(heads)} different examples: every label needs one in "
+            f"both parts ({shown}); add examples or give a {name} file"
         )
     rest, cut = train_test_split(
-        range(len(examples)),
+        range(len(heads)),
         test_size=part,
         random_state=derive_seed(seed, "split", name),
-        stratify=[example.label for example in examples],
+        stratify=[example.label for example in heads],
     )
     # The splitter rounds a rare label's share down to nothing; one of its examples moves over.
-    for label in counts.keys() - {examples[i].label for i in cut}:
-        cut.append(next(i for i in rest if examples[i].label == label))
+    for label in counts.keys() - {heads[i].label for i in cut}:
+        cut.append(next(i for i in rest if heads[i].label == label))
         rest.remove(cut[-1])
-    return [examples[i] for i in sorted(rest)], [examples[i] for i in sorted(cut)]
+    kept, gone = (sorted(i for g in side for i in members[g]) for side in (rest, cut))
+    return [examples[i] for i in kept], [examples[i] for i in gone]
 
 
 def draw_k_shot(
@@ -76,7 +82,7 @@ def draw_k_shot(
     seen: set[tuple[str, ...]] = set()
     for example in examples:
         members = by_label[str(example.label)]
-        if (key := _normalised(example)) not in seen:
+        if (key := normalised_texts(example)) not in seen:
             seen.add(key)
             members.append(example)
     train: list[Example] = []
@@ -128,7 +134,7 @@ def observations(splits: Mapping[str, Sequence[Example]]) -> tuple[list[str], li
     homes: dict[tuple[str, ...], set[str]] = defaultdict(set)
     known = {label for examples in splits.values() for label in label_counts(examples)}
     for name, examples in splits.items():
-        keys = [_normalised(example) for example in examples]
+        keys = [normalised_texts(example) for example in examples]
         for key, example in zip(keys, examples, strict=True):
             labels_of[key].add(example.label)
             homes[key].add(name)
@@ -153,9 +159,3 @@ def observations(splits: Mapping[str, Sequence[Example]]) -> tuple[list[str], li
             if shared := sum({first, second} <= home for home in homes.values()):
                 leaks.append(f"{shared} texts of {second} stand in {first} too")
     return notes + leaks, leaks
-
-
-def _normalised(example: Example) -> tuple[str, ...]:
-    return tuple(
-        " ".join(unicodedata.normalize("NFC", text).casefold().split()) for text in example.key
-    )

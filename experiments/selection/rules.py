@@ -84,7 +84,7 @@ def _selected(search: Sequence[Measured], seeds: int) -> selection.Selection:
     records = [
         Record(index, found.outcome, None, Spent(), {}) for index, found in enumerate(search)
     ]
-    return selection.select(records, seeds, _scored)
+    return selection.select(records, seeds, "accuracy", _scored)
 
 
 def _scored(outcome: Outcome) -> Scored:

@@ -26,19 +26,21 @@ from autoprompt.runs import RunDirectory
 TRIALS = 12
 PATIENCE = 120  # seconds until a test gives up on a process
 Search = Callable[..., Ended]
-CROWDED = f"""
-name: crowded
+# The seeds claim each other's words, so that none is left to be fitted: such a trial fails after
+# it has scored train.
+CROSSED = """
+name: crossed
 fields: [text]
 labels: [neg, pos]
 seeds:
-  - template: "{{text}} {{mask}}"
-    verbalizer: {{neg: [terrible], pos: [great]}}
+  - template: "{text} it was {mask} ."
+    verbalizer: {neg: [terrible], pos: [great]}
+  - template: "{text} not {mask} ."
+    verbalizer: {neg: [great], pos: [terrible]}
 templates:
-  patterns: ["{{text}} {"very " * 20}{{mask}}"]  # with demonstrations it is too long
-label_words:
-  per_label: [1, 3]
-  candidates: {{neg: [boring, dull, slow], pos: [funny, warm, nice]}}
-demonstrations: {{per_label: [0, 1, 2]}}
+  patterns: ["{text} {stem} {mask} ."]
+  slots: {stem: [film, it, was]}
+label_words: {per_label: [1, 2], search: true}
 calibration: [none, contextual]
 """
 
@@ -50,8 +52,6 @@ def whole(search: Search, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert search(run, trials=TRIALS).code == 0
     rows = trials(run)
     assert {row["state"] for row in rows} == {"scored", "dropped", "repeated", "failed"}
-    # One fails half-way: after its words were fitted, when demonstrations leave no room.
-    assert any(row["state"] == "failed" and row["spent"]["forwards"] for row in rows)
     return run
 
 
@@ -211,7 +211,7 @@ def test_a_run_may_be_interrupted_often(search: Search, whole: Path, tmp_path: P
 
 def test_work_of_failed_trials_makes_no_other_cheaper(search: Search, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
-    space.write_text(CROWDED, encoding="utf-8")
+    space.write_text(CROSSED, encoding="utf-8")
     whole, run = tmp_path / "whole/run", tmp_path / "interrupted/run"
     assert search(whole, "--space", space, trials=TRIALS).code == 0
     failed = [row["spent"]["forwards"] for row in trials(whole) if row["state"] == "failed"]

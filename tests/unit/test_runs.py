@@ -166,9 +166,11 @@ def test_the_config_is_empty_where_it_cannot_be_read(made: RunDirectory) -> None
 def test_verdicts_of_neighbours_on_the_same_test_split_count(made: RunDirectory) -> None:
     for name, digest in (("one", "same"), ("two", "same"), ("three", "other")):
         (made.path.parent / name).mkdir()
-        write_json(made.path.parent / name / "verdict.json", {"test_digest": digest})
+        write_json(
+            made.path.parent / name / "verdict.json", {"test_digest": digest, "own_test_reads": 2}
+        )
     write_json(made.verdict, {"test_digest": "same"})  # its own is not a neighbour's
-    assert made.neighbours_test_reads("same") == 2
+    assert made.neighbours_test_reads("same") == 4
 
 
 @pytest.mark.parametrize("text", ["{half", "[]", '{"test": "McNemar"}', "{}"])

@@ -30,7 +30,8 @@ def scored(right: int, sure: float, noise: float = 0.0, seed: int = 0) -> Scored
 class Case:
     """Finished trials, the first of which are seeds."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: str = "accuracy") -> None:
+        self.metric = metric
         self.records: list[Record] = []
         self.scores: dict[str, Scored] = {}
 
@@ -39,7 +40,7 @@ class Case:
         number = len(self.records)
         prompt = Prompt(Template.parse(f"{{text}} {number} {{mask}}"), WORDS)
         value = None if result is None else float(tempered_log_likelihoods(result).mean())
-        metric = None if result is None else result.metric("accuracy")
+        metric = None if result is None else result.metric(self.metric)
         outcome = Outcome(prompt, value, metric, 64, {}, repeats=repeats)
         if result is not None:
             self.scores[prompt.digest] = result
@@ -53,7 +54,9 @@ class Case:
 
     def select(self, seeds: int) -> Selection:
         """The choice."""
-        return select(self.records, seeds, lambda outcome: self.scores[outcome.prompt.digest])
+        return select(
+            self.records, seeds, self.metric, lambda outcome: self.scores[outcome.prompt.digest]
+        )
 
 
 def test_a_candidate_that_clearly_beats_the_seed_wins() -> None:
@@ -88,27 +91,42 @@ def test_the_baseline_is_the_most_accurate_seed() -> None:
     assert found.baseline[0] == 1
 
 
+def uneven(right: int) -> Scored:
+    """As many hits as `scored(right, ...)`, with margins that no temperature makes likely."""
+    signs = np.where(np.arange(len(GOLD)) < right, 1.0, -1.0)
+    margins = np.where(np.arange(len(GOLD)) % 2 == 0, 0.2, 2.0) * signs
+    signed = np.where(GOLD == 1, margins, -margins)
+    return Scored(np.stack([-np.logaddexp(0, signed), -np.logaddexp(0, -signed)], axis=1), GOLD)
+
+
 def test_likelihood_breaks_the_tie_of_seeds() -> None:
-    vague, sure = scored(50, 1.0, noise=0.9, seed=1), scored(50, 1.0)
-    pair = [vague, sure] if vague.metric("accuracy") == sure.metric("accuracy") else [sure, sure]
-    found = Case().add(pair[0]).add(pair[1]).select(seeds=2)
-    values = [record.outcome.value for record in found_records(found)]
-    assert found.baseline[1].value == max(values)
-
-
-def found_records(selection: Selection) -> list[Record]:
-    """The seeds of a selection as records."""
-    return [Record(number, outcome, None, Spent(), {}) for number, outcome in selection.seeds]
+    first, second = uneven(50), scored(50, 1.0)
+    assert first.metric("accuracy") == second.metric("accuracy")
+    assert Case().add(first).add(second).select(seeds=2).baseline[0] == 1
+    assert Case().add(second).add(first).select(seeds=2).baseline[0] == 0
 
 
 def test_the_likelier_of_two_equally_accurate_contenders_wins() -> None:
-    seed = scored(34, 0.1)
-    hits = np.where(np.arange(64) < 62, 1.0, -1.0)
-    mixed = np.where(np.arange(64) % 2 == 0, 0.2, 2.0) * hits
-    signed = np.where(GOLD == 1, mixed, -mixed)
-    uneven = Scored(np.stack([-np.logaddexp(0, signed), -np.logaddexp(0, -signed)], axis=1), GOLD)
-    found = Case().add(seed).add(uneven).add(scored(62, 2.0)).select(seeds=1)
+    found = Case().add(scored(34, 0.1)).add(uneven(62)).add(scored(62, 2.0)).select(seeds=1)
+    assert found.contenders == 2
     assert found.winner[0] == 2
+
+
+def test_closeness_is_that_of_the_metric() -> None:
+    # 16 of 160 are positive. One finds them at the cost of false alarms, the other hardly any of
+    # them: more accurate and likelier, but far behind by macro-F1.
+    gold = np.array([1] * 16 + [0] * 144)
+
+    def made(found: int, alarms: int, sure: float) -> Scored:
+        hit = np.array([i < found for i in range(16)] + [i >= alarms for i in range(144)])
+        signed = np.where(hit, sure, -0.1) * np.where(gold == 1, 1, -1)
+        rows = np.stack([-np.logaddexp(0, signed), -np.logaddexp(0, -signed)], axis=1)
+        return Scored(rows, gold)
+
+    seed, finder, idler = made(2, 60, 0.1), made(15, 14, 2.0), made(7, 1, 3.0)
+    case = Case("macro_f1").add(seed).add(finder).add(idler)
+    assert idler.metric("accuracy") >= finder.metric("accuracy")
+    assert case.select(seeds=1).winner[0] == 1
 
 
 def test_more_candidates_raise_the_bar() -> None:

@@ -177,6 +177,8 @@ def write_run(
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
     finalists |= {outcome.prompt.digest: (n, outcome) for n, outcome in selection.seeds}
     run.write_finalists(completed(runner, item) for item in finalists.values())
+    for name in runner.task.drawn:
+        run.write_split(name, runner.data.dev if name == "dev" else runner.task.splits[name])
     run.write_trials(_row(record) for record in records)
     write_json(
         run.ledger,

@@ -21,6 +21,7 @@ from autoprompt.errors import RunDirectoryError
 from autoprompt.files import write_atomically, write_json
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.label_scores import Floats
+from autoprompt.tasks.examples import Example
 
 OURS = {
     "study.db",
@@ -29,6 +30,7 @@ OURS = {
     "study.db-shm",
     "scores",
     "prompts",
+    "splits",
     "config.json",
     "ledger.json",
     "trials.jsonl",
@@ -54,6 +56,7 @@ class RunDirectory:
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"
+        self.splits = self.path / "splits"
 
     def check(self, resume: bool) -> None:
         """Refuse a place that cannot be used, before anything is loaded or written.
@@ -140,6 +143,13 @@ class RunDirectory:
         """One JSON object a trial."""
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
         write_atomically(self.trials, "".join(line + "\n" for line in lines))
+
+    def write_split(self, name: str, examples: Iterable[Example]) -> None:
+        """The examples of a split that was drawn, so that its scores can be measured again."""
+        self.splits.mkdir(exist_ok=True)
+        rows = [{**example.fields, "label": example.label} for example in examples]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        write_atomically(self.splits / f"{name}.jsonl", "".join(lines))
 
     def write_finalists(self, prompts: Iterable[Prompt]) -> None:
         """Prompt files of the seeds and the best candidates, by digest, and no others."""

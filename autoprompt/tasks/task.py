@@ -29,6 +29,7 @@ class Task:
         metric: the selection metric, one of `columns.METRICS`.
         train, dev, test: labelled examples. Train fits, dev selects, test is read once.
         notes: what a careful reader would notice about the splits.
+        drawn: the splits that are not whole files, but were drawn from one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Task:
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, tuple[Example, ...]]:
@@ -106,6 +108,7 @@ class Task:
             train=tuple(train),
             dev=tuple(shuffled_by_label(dev, seed)),
             test=tuple(test),
+            drawn=_drawn(files, k_shot),
             notes=tuple(spellings + notes),
         )
 
@@ -180,6 +183,13 @@ def _files_of(path: Path) -> dict[str, Path]:
             f"{', '.join('train' + suffix for suffix in READERS)}"
         )
     return files
+
+
+def _drawn(files: dict[str, Path], k_shot: int | None) -> tuple[str, ...]:
+    parts = [name for name in ("dev", "test") if name not in files]
+    if k_shot is not None and "dev" not in parts:
+        parts.insert(0, "dev")
+    return ("train", *parts) if parts else ()
 
 
 def _arrange(

@@ -338,6 +338,22 @@ def test_predict_writes_a_file_and_replaces_it_only_with_force(run: Path, tmp_pa
     assert [row["text"] for row in predictions(out.read_text("utf-8"))] == ["un café"]
 
 
+def test_drawn_splits_can_be_measured_again(search: Search, task: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = search(run, "--task", task / "train.jsonl", trials=4)
+    assert done.code == 0, done.err
+    scores = document(run / "best.json")["scores"]
+    for name in ("dev", "test"):
+        found = autoprompt("score", run, "--data", run / f"splits/{name}.jsonl", "--json")
+        measured = json.loads(found.out)
+        assert measured["split"] == name
+        assert measured["measures"]["accuracy"]["value"] == scores[name]["accuracy"]["value"]
+
+
+def test_splits_that_are_files_are_not_copied(run: Path) -> None:
+    assert not (run / "splits").exists()
+
+
 # -- options ----------------------------------------------------------------------------------
 
 
@@ -450,7 +466,7 @@ def test_a_second_run_says_that_the_test_split_was_used_before(
 ) -> None:
     assert "test split has been used" not in search(tmp_path / "one", trials=3).out
     done = search(tmp_path / "two", "--seed", 1, trials=3)
-    assert "This test split has been used by 2 runs" in done.out
+    assert "have read this test split 2 times" in done.out
     assert document(tmp_path / "two/verdict.json")["test_reads"] == 2
 
 

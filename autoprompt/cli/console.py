@@ -95,9 +95,7 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
         click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
     click.echo(f"\nVerdict: {result.verdict}")
     if result.test_reads > 1:
-        click.echo(
-            f"This test split has been read {result.test_reads} times by the runs in this folder."
-        )
+        click.echo(f"The runs in this folder have read this test split {result.test_reads} times.")
     click.echo(
         f"\nSpent: {result.trials} trials of {result.prompts} different prompts, "
         f"{result.ledger.forwards:,} forwards, "

@@ -146,7 +146,8 @@ def word_scores(model: LanguageModel, material: Material, work: Path | None) -> 
         work: a folder for the scores; what it holds of the same model, words, templates and
             examples is not computed again. None keeps nothing.
     """
-    words, _ = words_to_score(material.table, model.encoder.word_ids)
+    seeds, candidates, _ = words_to_score(material.table, model.encoder.word_ids)
+    words = [*seeds, *candidates]
     examples = material.examples
     frames = [Frame(template) for template in material.templates]
     file = None

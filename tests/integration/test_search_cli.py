@@ -464,7 +464,7 @@ def test_the_test_split_is_read_once_and_after_the_selection(
 def test_a_second_run_says_that_the_test_split_was_used_before(
     search: Search, tmp_path: Path
 ) -> None:
-    assert "test split has been used" not in search(tmp_path / "one", trials=3).out
+    assert "read this test split" not in search(tmp_path / "one", trials=3).out
     done = search(tmp_path / "two", "--seed", 1, trials=3)
     assert "have read this test split 2 times" in done.out
     assert document(tmp_path / "two/verdict.json")["test_reads"] == 2

@@ -31,7 +31,7 @@ class Console(Observer):
         say(
             f"Forecast: {forecast.templates:,} templates in the space, about "
             f"{forecast.trials:,} trials in the budget; at most {forecast.forwards:,} forwards "
-            f"(test included), {_duration(forecast.seconds)} at "
+            f"(test included), {_until(budget, forecast)} at "
             f"{forecast.forwards_per_second:,.0f} forwards a second"
         )
         self.by_forwards = budget.trials is None
@@ -94,6 +94,11 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     if best.demonstrations:
         click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
     click.echo(f"\nVerdict: {result.verdict}")
+    if result.own_test_reads > 1:
+        click.echo(
+            f"This run has read test {result.own_test_reads} times, so this is no first look: take "
+            f"the p-value with that in mind."
+        )
     if result.test_reads > 1:
         click.echo(f"The runs in this folder have read this test split {result.test_reads} times.")
     click.echo(
@@ -123,6 +128,11 @@ def result_document(result: SearchResult, out: str) -> dict[str, Any]:
         "finish_reason": result.finish_reason,
         "test_reads": result.test_reads,
     }
+
+
+def _until(budget: Budget, forecast: Forecast) -> str:
+    seconds = forecast.seconds if budget.seconds is None else min(forecast.seconds, budget.seconds)
+    return _duration(seconds)
 
 
 def _score(prompt: Prompt, metric: str) -> str:

@@ -22,6 +22,9 @@ from autoprompt.cli.spaces import spaces
 from autoprompt.errors import AutopromptError
 
 DEBUG = "AUTOPROMPT_DEBUG"
+INTERRUPTED = (
+    "interrupted; what was finished is kept: a search goes on with the same command and --resume"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,9 +48,9 @@ def main() -> None:
     try:
         cli.main(prog_name="autoprompt", standalone_mode=False)
     except click.exceptions.Abort:
-        _end("interrupted; what was finished is kept", 130)
+        _end(INTERRUPTED, 130)
     except KeyboardInterrupt:
-        _end("interrupted; what was finished is kept", 130)
+        _end(INTERRUPTED, 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

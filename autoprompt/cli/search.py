@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     "--model", default="embedded", show_default=True, help="Directory or Hugging Face name."
 )
 @click.option("--out", required=True, metavar="RUN", help="The run directory to write.")
-@click.option("--budget", default=None, help="quick, standard (the default) or thorough.")
-@click.option("--trials", type=int, default=None, help="At most this many prompts.")
-@click.option("--forwards", type=int, default=None, help="At most this many model inputs.")
-@click.option("--seconds", type=float, default=None, help="Stop after this time.")
+@click.option(
+    "--budget",
+    default=None,
+    help="quick, standard (the default) or thorough: 4,000, 20,000 or 100,000 forwards.",
+)
+@click.option("--trials", type=int, default=None, help="At most this many different prompts.")
+@click.option(
+    "--forwards", type=int, default=None, help="At most this many model inputs, the test left out."
+)
+@click.option(
+    "--seconds", type=float, default=None, help="Stop after this time; seeds are always scored."
+)
 @click.option("--k-shot", type=int, default=None, help="Draw k train and k dev examples a label.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--metric", default="", help="accuracy, macro_f1 or matthews; else the task's.")

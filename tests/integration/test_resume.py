@@ -99,6 +99,8 @@ def stopped(arguments: list[str], run: Path, moment: str, how: signal.Signals) -
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A test run that was started in the background ignores Ctrl-C, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + PATIENCE
     while not MOMENTS[moment](run) and process.poll() is None and time.monotonic() < deadline:

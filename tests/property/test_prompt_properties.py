@@ -40,7 +40,7 @@ def prompts(draw):
             Example({"text": text}, draw(st.sampled_from(labels)))
             for text in draw(st.lists(texts, max_size=3))
         ),
-        calibration=Calibration(method, (draw(finite), draw(finite))),
+        calibration=Calibration(method, () if method == "none" else (draw(finite), draw(finite))),
         model=draw(st.none() | st.builds(ModelIdentity, *[texts] * 5)),
         tokens=draw(
             st.none()

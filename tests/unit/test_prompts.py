@@ -39,9 +39,9 @@ FULL = Prompt(
 
 
 def edited(**changes) -> dict:
-    """The JSON form of FULL by another hand: changed, and without the digest."""
+    """The JSON form of FULL by another hand: changed, and without digest and checksum."""
     record = {**json.loads(json.dumps(FULL.to_dict())), **changes}
-    del record["digest"]
+    del record["digest"], record["checksum"]
     return record
 
 
@@ -151,7 +151,7 @@ def test_unknown_calibration_is_refused():
 
 
 def test_calibration_wants_an_offset_for_each_label():
-    with pytest.raises(PromptError, match="one offset for each label"):
+    with pytest.raises(PromptError, match="has 1 offsets; it must have 2"):
         dataclasses.replace(FULL, calibration=Calibration("batch", (0.1,)))
 
 
@@ -175,7 +175,9 @@ def test_other_schema_is_refused(schema):
 
 def test_edited_content_is_noticed():
     record = {**FULL.to_dict(), "template": "{demonstrations}{text}{trigger:2} {mask}?"}
-    with pytest.raises(PromptError, match=r"does not fit its digest .*remove the key 'digest'"):
+    with pytest.raises(
+        PromptError, match=r"does not fit its digest .*remove 'digest' and 'checksum'"
+    ):
         Prompt.from_dict(record)
 
 

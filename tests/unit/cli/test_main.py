@@ -10,7 +10,7 @@ import pytest
 from command_line import autoprompt, command, environment
 
 from autoprompt import __version__
-from autoprompt.cli.main import cli
+from autoprompt.cli.main import INTERRUPTED, cli
 from autoprompt.errors import InputError, ScoringError, SearchError
 
 VERBS = ["demo", "init", "search", "score", "predict", "spaces", "doctor"]
@@ -96,7 +96,7 @@ def test_an_interruption_is_130(failing, error: BaseException) -> None:
     failing(error)
     done = autoprompt("fail")
     assert done.code == 130
-    assert done.err.split("\n")[-2:] == ["autoprompt: interrupted; what was finished is kept", ""]
+    assert done.err.split("\n")[-2:] == [f"autoprompt: {INTERRUPTED}", ""]
 
 
 @pytest.mark.parametrize("arguments", [["serach"], ["search"], ["search", "--trials", "many"]])

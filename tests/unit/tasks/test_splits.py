@@ -61,7 +61,7 @@ def test_label_with_one_example_cannot_be_split():
     with pytest.raises(TaskError) as caught:
         split_off(examples_of(neg=20, pos=1), 0.25, 0, "dev")
     message = str(caught.value)
-    assert "cannot split dev off 21 examples: every label needs an example in both" in message
+    assert "cannot split dev off 21 different examples: every label needs one in both" in message
     assert "(neg: 20, pos: 1); add examples or give a dev file" in message
 
 

@@ -13,7 +13,7 @@ result is what plain tokenization gives for the shortened text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,11 +35,13 @@ class Encoding:
         ids: token ids with the special tokens.
         mask_positions: where the masks are, ascending.
         lost: tokens of the example's text that truncation took.
+        trigger_positions: where the trigger tokens are, ascending.
     """
 
     ids: tuple[int, ...]
     mask_positions: tuple[int, ...]
     lost: int = 0
+    trigger_positions: tuple[int, ...] = ()
 
 
 class PromptEncoder:
@@ -67,6 +69,8 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._reader = reader_of_text(tokenizer)
+        # A search asks for a thousand words in templates that end in one of a few contexts.
+        self._spellings: dict[tuple[str, str], tuple[int, ...] | None] = {}
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
         self._head, self._tail = self._special_tokens()
@@ -108,23 +112,30 @@ class PromptEncoder:
                 text before it.
         """
         before = context_of(frame)
-        whole = self._ids(before + word)
-        # A space before the mask belongs to the word; other white space belongs to the text.
-        contexts = [before.removesuffix(" "), before, before.rstrip()]
-        prefixes = [self._ids(context) for context in contexts]
-        fitting = [len(ids) for ids in prefixes if whole[: len(ids)] == ids]
-        if not fitting or not whole[fitting[0] :]:
+        if (before, word) not in self._spellings:
+            self._spellings[before, word] = self._spelt(before, word)
+        ids = self._spellings[before, word]
+        if ids is None:
             raise VerbalizerError(
                 f"the word {word!r} melts into the text before the mask of "
                 f"{frame.template.text!r}; put a space before {{mask}}"
             )
-        ids = whole[fitting[0] :]
         if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
             raise VerbalizerError(
                 f"the word {word!r} holds characters that the tokenizer does not know; "
                 f"choose another word"
             )
-        return tuple(ids)
+        return ids
+
+    def _spelt(self, before: str, word: str) -> tuple[int, ...] | None:
+        """The ids of a word after some text; None where no edge of tokens lies between them."""
+        whole = self._ids(before + word)
+        # A space before the mask belongs to the word; other white space belongs to the text.
+        for context in (before.removesuffix(" "), before, before.rstrip()):
+            ids = self._ids(context)
+            if whole[: len(ids)] == ids:
+                return tuple(whole[len(ids) :]) or None
+        return None
 
     def record(self, frame: Frame, words: Sequence[str]) -> TokenRecord:
         """The ids that a prompt is stored with."""
@@ -194,23 +205,26 @@ class PromptEncoder:
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
         columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
-        mask_part = -1
         mask_ids = (self.tokenizer.mask_token_id,) * masks
-        for part in sections_of(frame, mask_ids, self._mask_strips):
+        parts = sections_of(frame, mask_ids, self._mask_strips)
+        for part in parts:
             if isinstance(part, Fixed):
-                mask_part = len(columns) if part.is_mask else mask_part
                 columns.append([part.ids] * len(texts))
             else:
                 columns.append(self._section_ids(part, texts))
         encodings = []
-        for parts in zip(*columns, strict=True):
+        for row in zip(*columns, strict=True):
             ids = list(self._head)
-            start = 0
-            for index, part_ids in enumerate(parts):
-                start = len(ids) if index == mask_part else start
+            at_mask: list[int] = []
+            at_trigger: list[int] = []
+            for part, part_ids in zip(parts, row, strict=True):
+                if isinstance(part, Fixed):
+                    found = at_mask if part.is_mask else at_trigger
+                    found.extend(range(len(ids), len(ids) + len(part_ids)))
                 ids.extend(part_ids)
             ids.extend(self._tail)
-            encodings.append(Encoding(tuple(ids), tuple(range(start, start + masks))))
+            positions = (tuple(at_mask), 0, tuple(at_trigger))
+            encodings.append(Encoding(tuple(ids), *positions))
         return encodings
 
     def _section_ids(
@@ -241,7 +255,7 @@ class PromptEncoder:
                 if left < lengths[name]:
                     kept[name] = cut(kept[name], ends[name], left)
             encoding = self._encode_texts(frame, [kept], masks)[0]
-        return Encoding(encoding.ids, encoding.mask_positions, original - len(encoding.ids))
+        return replace(encoding, lost=original - len(encoding.ids))
 
     def _token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""

@@ -46,16 +46,16 @@ def load_model(
     if local and revision:
         raise ModelError(f"{name!r} is a directory, which has no revisions; leave --revision out")
     if local:
-        _check_directory(path)
+        check_directory(path)
     elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"no model directory at {name}; check the path")
     source = str(path) if local else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision:
         options["revision"] = revision
-    with _clear_errors(name, "configuration", local), _quiet():
+    with clear_errors(name, "configuration", local), quiet():
         config = transformers.AutoConfig.from_pretrained(source, **options)
-        commit = "" if local else _commit_of(name, revision)
+        commit = "" if local else commit_of(name, revision)
     if commit:
         options["revision"] = commit  # tokenizer and weights of one state of the repository
     remote = "AutoModelForMaskedLM" in (getattr(config, "auto_map", None) or {})
@@ -64,20 +64,20 @@ def load_model(
             f"{name!r} is a {config.model_type!r} model, which has no masked-LM head; choose a "
             f"masked language model such as BERT, RoBERTa, ALBERT, DeBERTa or ModernBERT"
         )
-    with _clear_errors(name, "tokenizer", local), _quiet():
+    with clear_errors(name, "tokenizer", local), quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-    with _clear_errors(name, "weights", local), _quiet():
+    with clear_errors(name, "weights", local), quiet():
         module, info = transformers.AutoModelForMaskedLM.from_pretrained(
             source,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `_check_weights` names them
+            ignore_mismatched_sizes=True,  # `check_weights` names them
             dtype="float32",
             **options,
         )
-    _check_weights(name, module, info)
-    _check_vocabulary(name, module, tokenizer)
-    _to_device(module.eval(), device)
+    check_weights(name, module, info)
+    check_vocabulary(name, module, tokenizer)
+    to_device(module.eval(), device)
     limit = usable_length(module, tokenizer)
     encoder = PromptEncoder(tokenizer, min(limit, max_length or limit))
     identity = ModelIdentity(
@@ -90,7 +90,7 @@ def load_model(
     return MaskedLanguageModel(module, encoder, identity)
 
 
-def _commit_of(name: str, revision: str) -> str:
+def commit_of(name: str, revision: str) -> str:
     """The commit that a revision of a Hugging Face name stands for, as the cache has it."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -98,7 +98,7 @@ def _commit_of(name: str, revision: str) -> str:
     return Path(found).parent.name if isinstance(found, str) else revision
 
 
-def _check_directory(path: Path) -> None:
+def check_directory(path: Path) -> None:
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json; it is not a model directory")
     if any(path.glob("*.safetensors")):
@@ -112,7 +112,7 @@ def _check_directory(path: Path) -> None:
     raise ModelError(f"{path} holds no weights (*.safetensors)")
 
 
-def _check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
+def check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
     """Refuse a model with parameters that the checkpoint does not have: they would be random."""
     missing = sorted(str(key) for key in info["missing_keys"])
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"])
@@ -132,7 +132,7 @@ def _check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
         )
 
 
-def _check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
+def check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
     # Where the files are missing, transformers makes a tokenizer of special tokens alone.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise ModelError(
@@ -146,7 +146,7 @@ def _check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
         )
 
 
-def _to_device(module: Any, device: str) -> None:
+def to_device(module: Any, device: str) -> None:
     try:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -164,7 +164,7 @@ def _digest_of_weights(module: Any) -> str:
 
 
 @contextmanager
-def _clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
+def clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
     """Say in one line what transformers says in many.
 
     Args:
@@ -203,8 +203,8 @@ def _clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' report of missing keys away: `_check_weights` says it as an error."""
+def quiet() -> Iterator[None]:
+    """Keep transformers' report of missing keys away: `check_weights` says it as an error."""
     transformers_logging: Any = importlib.import_module("transformers.utils.logging")
     level = transformers_logging.get_verbosity()
     bar = transformers_logging.is_progress_bar_enabled()

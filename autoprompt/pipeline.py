@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.study import Study
-
-from autoprompt.errors import InputError, SearchError
+from autoprompt.errors import InputError
 from autoprompt.files import write_json
+from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
-from autoprompt.objective import Scored, raw_label_scores
+from autoprompt.objective import raw_label_scores
 from autoprompt.progress import Observer, forecast_of
-from autoprompt.prompts import Frame
 from autoprompt.results import (
     SearchResult,
     completed,
@@ -29,12 +27,16 @@ from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.candidates import CandidateTable
+from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.recipes import Recipe
+from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
 from autoprompt.searching.selection_data import SelectionData
+from autoprompt.searching.stages import Stages
 from autoprompt.searching.storage import open_study
-from autoprompt.searching.study import Record, StudyLoop
-from autoprompt.searching.trials import Outcome, TrialRunner, words_to_score
+from autoprompt.searching.study import StudyLoop
+from autoprompt.searching.trials import TrialRunner
+from autoprompt.searching.words import words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
@@ -53,6 +55,8 @@ def search(
     out: str | Path | None = None,
     budget: str | Budget | None = None,
     seed: int = 0,
+    recipe: str | Recipe = "default",
+    generator: SentinelInfiller | None = None,
     resume: bool = False,
     observer: Observer | None = None,
 ) -> SearchResult:
@@ -65,6 +69,10 @@ def search(
         out: the run directory; None keeps nothing.
         budget: a preset's name or a `Budget`; by default "standard".
         seed: of everything that is drawn. The same seed gives the same run.
+        recipe: the way to search, or its name: "default", or a neighbour's: "manual", "petal",
+            "lm-bff", "autoprompt".
+        generator: a T5 that writes templates in the place of the model itself, where the space or
+            the recipe asks for such.
         resume: go on with the run in `out`.
         observer: hears of the progress.
 
@@ -75,22 +83,25 @@ def search(
     if resume and out is None:
         raise InputError("to resume a run, name its directory with `out`")
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
-    table = CandidateTable(space.restricted(task.fields, task.labels))
-    words, candidates, left_out = words_to_score(table, model.encoder.word_ids)
+    way = recipe if isinstance(recipe, Recipe) else Recipe.of(recipe)
+    table = CandidateTable(way.narrowed(space.restricted(task.fields, task.labels)))
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
-    scorer = WordScorer(model, [*words, *candidates], one_token=candidates)
-    runner = TrialRunner(task, data, table, scorer, seed)
+    words = words_to_score(table, model, data.fit)
+    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
+    runner = TrialRunner(task, data, table, scorer, seed, words.by_label)
+    stages = Stages(runner, way, generator)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards())
-    settings = _settings(runner)
+    settings = {**_settings(runner), "recipe": way.name}
     with (
         _run_directory(out, resume) as run,
         _logging_to(run.log),
         open_study(run.database, settings) as study,
     ):
         write_json(run.config, {**settings, **_described(runner, limits)})
-        session = _Session(runner, study, run, limits, observer)
-        session.tell_notes(left_out)
+        loop = StudyLoop(study, runner, run, limits, stages, words.spent)
+        session = _Session(loop, observer)
+        session.tell_notes(words.left_out)
         return session.result()
 
 
@@ -146,7 +157,8 @@ def _check_seeds(runner: TrialRunner) -> None:
     for number, seed in enumerate(space.seeds, start=1):
         verbalizer = Verbalizer.of(seed.words, space.labels)
         try:
-            raw_label_scores(probe, Frame(seed.template), verbalizer, runner.task.train[:1])
+            frame = runner.bare_frame(Candidate(seed.template, 0))
+            raw_label_scores(probe, frame, verbalizer, runner.task.train[:1])
         except InputError as error:
             raise type(error)(f"seed prompt {number}: {error}") from error
 
@@ -155,24 +167,13 @@ class _Session:
     """One search in an open run directory.
 
     Args:
-        runner: holds task, table, scorer and seed.
-        study: as `open_study` gives it.
-        run: the directory, locked.
-        budget: when to stop.
+        loop: the trials.
         observer: hears of the progress.
     """
 
-    def __init__(
-        self,
-        runner: TrialRunner,
-        study: Study,
-        run: RunDirectory,
-        budget: Budget,
-        observer: Observer,
-    ) -> None:
-        self.runner, self.directory, self.budget, self.observer = runner, run, budget, observer
-        self.study = study
-        self.loop = StudyLoop(study, runner.table, runner, run, budget, runner.seed)
+    def __init__(self, loop: StudyLoop, observer: Observer) -> None:
+        self.loop, self.observer = loop, observer
+        self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
 
     def tell_notes(self, left_out: Sequence[str]) -> None:
         """Tell the user what there is to know before the first trial.
@@ -194,14 +195,15 @@ class _Session:
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
-        self.observer.forecast(forecast_of(self.runner, self.budget), self.budget)
+        self.observer.forecast(forecast_of(self.runner, self.loop.budget), self.loop.budget)
         reason = self.loop.run(self._heard)
-        records = [self.loop.records[i] for i in range(len(self.loop.records))]
+        records = self.loop.records
         for record in records:
             if record.failure:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
         metric = self.runner.task.metric
-        selection = select(records, self.runner.table.seeds, metric, self._on_selection_data)
+        seeds, rule = self.runner.table.seeds, self.loop.stages.recipe.rule
+        selection = select(records, seeds, metric, self.loop.scored_of, rule)
         prompts = len(self.loop.by_digest)
         self._note(
             f"{selection.contenders} of {prompts} prompts clearly beat the best seed on the "
@@ -226,15 +228,6 @@ class _Session:
         )
         write_run(self.directory, self.runner, records, selection, result)
         return result
-
-    def _on_selection_data(self, outcome: Outcome) -> Scored:
-        found = self.directory.read_scores(outcome.prompt.digest)
-        if found is None:
-            raise SearchError(
-                f"{self.directory.scores} lacks the scores of prompt {outcome.prompt.digest}, "
-                f"which a finished trial wrote; restore them, or search again elsewhere"
-            )
-        return Scored(found, self.runner.data.gold)
 
     def _note(self, text: str) -> None:
         log.info(text)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.study import Record
+from autoprompt.searching.candidates import Candidate
+from autoprompt.searching.records import Record
 from autoprompt.searching.trials import TrialRunner
 
 FORECAST_EXAMPLES = 32
@@ -54,7 +54,7 @@ def forecast_of(runner: TrialRunner, budget: Budget) -> Forecast:
     """Time a few train examples in the first seed; the rows are not kept and not paid for."""
     scorer = runner.scorer
     probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
-    frame = Frame(runner.table.space.seeds[0].template)
+    frame = runner.bare_frame(Candidate(runner.table.space.seeds[0].template, 0))
     examples = list(runner.task.train[:FORECAST_EXAMPLES])
     probe.scores(frame, examples[:1])  # the first pass of a process is slow
     started = time.perf_counter()

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from autoprompt.demonstrations import render as render_demonstrations
 from autoprompt.errors import InputError, PromptError, listing, nearest_of
 from autoprompt.files import digest, read_text, write_json
-from autoprompt.space_files import CALIBRATIONS
+from autoprompt.lineage import Edit
+from autoprompt.space_content import CALIBRATIONS
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Template
+from autoprompt.templates import DEMONSTRATIONS, MASK, Template
 from autoprompt.verbalizers import Verbalizer
 
 SCHEMA = 1
@@ -52,7 +53,7 @@ class ModelIdentity:
     Attributes:
         name: a Hugging Face name, a directory, or "embedded".
         revision: the hub's revision, or "" for a directory.
-        family: "masked".
+        family: "masked" or "causal".
         tokenizer: the tokenizer's fingerprint; a prompt is refused by another tokenizer.
         weights: digest of the weight files.
     """
@@ -119,7 +120,7 @@ class Prompt:
     calibration: Calibration = Calibration()
     model: ModelIdentity | None = None
     tokens: TokenRecord | None = None
-    lineage: tuple[str, ...] = ()
+    lineage: tuple[Edit, ...] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -178,6 +179,14 @@ class Prompt:
         )
 
     @property
+    def shown(self) -> str:
+        """The template as it reads: trigger tokens in their places, slots as slots."""
+        strings = ["".join(trigger.strings) for trigger in self.triggers]
+        slots = {name: f"{{{name}}}" for name in self.template.fields}
+        place = f"{{{DEMONSTRATIONS}}}" if self.template.has_demonstrations else ""
+        return self.template.render(slots, f"{{{MASK}}}", strings, place)
+
+    @property
     def digest(self) -> str:
         """Names what the prompt does. Calibration counts by method: its numbers follow from it."""
         return digest(
@@ -224,7 +233,7 @@ class Prompt:
             }
             if self.tokens
             else None,
-            "lineage": list(self.lineage),
+            "lineage": [edit.to_dict() for edit in self.lineage],
             "scores": dict(self.scores),
             "splits": dict(self.splits),
             "versions": dict(self.versions),
@@ -307,7 +316,7 @@ class Prompt:
             )
             if tokens
             else None,
-            lineage=_many(record.get("lineage", ()), str, "lineage"),
+            lineage=tuple(Edit.from_record(edit) for edit in record.get("lineage", ())),
             scores=dict(record.get("scores", {})),
             splits=_texts(record.get("splits", {}), "splits"),
             versions=_texts(record.get("versions", {}), "versions"),

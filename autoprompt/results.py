@@ -16,8 +16,8 @@ from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.records import Record
 from autoprompt.searching.selection import Item, Selection
-from autoprompt.searching.study import Record
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.verdict import Verdict, judge
 
@@ -140,15 +140,16 @@ def completed(runner: TrialRunner, item: Item, test: Mapping[str, Any] | None = 
         test: its measures on test, where it was scored there.
     """
     proposal, outcome = item
-    is_seed = proposal < runner.table.seeds
-    came_from = f"seed prompt {proposal + 1}" if is_seed else f"trial {proposal}"
     prompt, model = outcome.prompt, runner.scorer.model
+    *before, last = prompt.lineage
+    if proposal >= runner.table.seeds:
+        last = replace(last, how=f"{last.how} (trial {proposal})")
     digests = runner.task.digests()
     prompt = replace(
         prompt,
         model=model.identity,
         tokens=model.encoder.record(prompt.frame, prompt.verbalizer.all_words),
-        lineage=(came_from, *prompt.lineage),
+        lineage=(*before, last),
         splits={**digests, **prompt.splits},
         versions=versions(),
         seed=runner.seed,
@@ -210,9 +211,9 @@ def _row(record: Record) -> dict[str, Any]:
     if outcome is None:
         spent = record.spent.to_dict()
         return {**row, "state": "failed", "reason": record.failure, "spent": spent}
-    state = "repeated" if outcome.repeats is not None else "scored"
-    if outcome.value is None:
-        state = "dropped"
+    state = "scored" if outcome.value is not None else "dropped"
+    if outcome.repeats is not None:
+        state = "repeated"
     return {
         **row,
         "state": state,

@@ -1,4 +1,4 @@
-"""What a search-space file holds, and how it is read.
+"""How a search-space file is read.
 
 The YAML format is described in the README; every error names the file and the line.
 """
@@ -8,14 +8,30 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 from autoprompt.documents import Node, parse_yaml
 from autoprompt.errors import InputError, SpaceError, VerbalizerError, listing, nearest_of
-from autoprompt.templates import DEMONSTRATIONS, RESERVED, Template, slot_names, substitute
+from autoprompt.space_content import (
+    CALIBRATIONS,
+    TRIGGER_POSITIONS,
+    WORD_METHODS,
+    Pattern,
+    SeedPrompt,
+    SpaceContent,
+    TriggerPlan,
+)
+from autoprompt.templates import (
+    DEMONSTRATIONS,
+    MAX_TRIGGERS,
+    RESERVED,
+    Template,
+    slot_names,
+    substitute,
+)
 from autoprompt.verbalizers import Verbalizer
 
-CALIBRATIONS = ("none", "contextual", "batch")
 KEYS = (
     "name",
     "description",
@@ -23,65 +39,15 @@ KEYS = (
     "labels",
     "seeds",
     "templates",
+    "triggers",
     "label_words",
     "demonstrations",
     "calibration",
 )
 MAX_TEMPLATES = 1_000_000
 MAX_DEMONSTRATIONS = 32
-
-
-@dataclass(frozen=True)
-class SeedPrompt:
-    """A prompt that an expert wrote."""
-
-    template: Template
-    words: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A template with composition slots.
-
-    Attributes:
-        text: the pattern.
-        slots: the names of the slots that the space fills, in order, each once.
-    """
-
-    text: str
-    slots: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class SpaceContent:
-    """What a search starts from and may vary.
-
-    Attributes:
-        name: for people and for `--space`.
-        fields: the fields that a task must have.
-        label_sets: the sets of labels that the space can serve, one at least.
-        seeds: expert prompts; scored first, the best of them is the baseline.
-        patterns: templates that the search may compose, from `slots`.
-        slots: slot name to its options (template text).
-        candidates: label to words that may stand for it, beside the seeds' words.
-        words_per_label: the fewest and most words a label when words are fitted.
-        fit_words: whether the search may fit label words on train.
-        demonstrations: numbers of demonstrations a label that may be tried.
-        calibration: methods that may be tried.
-    """
-
-    name: str
-    fields: tuple[str, ...]
-    label_sets: tuple[tuple[str, ...], ...]
-    seeds: tuple[SeedPrompt, ...]
-    patterns: tuple[Pattern, ...] = ()
-    slots: Mapping[str, tuple[str, ...]] | None = None
-    candidates: Mapping[str, tuple[str, ...]] | None = None
-    words_per_label: tuple[int, int] = (1, 1)
-    fit_words: bool = False
-    demonstrations: tuple[int, ...] = (0,)
-    calibration: tuple[str, ...] = ("none",)
-    description: str = ""
+MAX_GENERATED = 1000
+MAX_VOCABULARY = 100_000
 
 
 def read_space(text: str, source: str) -> SpaceContent:
@@ -115,7 +81,6 @@ class _Reader:
 
     def content(self) -> SpaceContent:
         slots, patterns = self._templates()
-        per_label, fit, candidates = self._label_words()
         return SpaceContent(
             name=self.record["name"].text("name"),
             description=self._optional_text("description"),
@@ -124,9 +89,9 @@ class _Reader:
             seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
             patterns=patterns,
             slots=slots,
-            candidates=candidates,
-            words_per_label=per_label,
-            fit_words=fit,
+            generated=self._generated(),
+            triggers=self._triggers(),
+            **self._label_words(),
             demonstrations=self._demonstrations(),
             calibration=self._calibration(),
         )
@@ -149,11 +114,6 @@ class _Reader:
             template = Template.parse(text, fields)
         except InputError as error:
             raise node.fail(str(error)) from error
-        if template.trigger_counts:
-            raise node.fail(
-                f"template {text!r} has a trigger slot, which a search space cannot fill; "
-                f"write words instead"
-            )
         return template
 
     def _words(self, node: Node) -> dict[str, tuple[str, ...]]:
@@ -192,9 +152,11 @@ class _Reader:
         if "templates" not in self.record:
             return {}, ()
         node = self.record["templates"]
-        record = node.record("templates", ("patterns", "slots"))
+        record = node.record("templates", ("patterns", "slots", "generated"))
         if "patterns" not in record:
-            raise node.fail("templates needs the key 'patterns'")
+            if "generated" in record and "slots" not in record:
+                return {}, ()
+            raise node.fail("templates needs the key 'patterns', or 'generated' alone")
         slots: dict[str, tuple[str, ...]] = {}
         for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
             if name in RESERVED or name in self.fields:
@@ -253,11 +215,45 @@ class _Reader:
             self._template(node, substitute(text, choice), self.fields)
         return pattern
 
-    def _label_words(self) -> tuple[tuple[int, int], bool, dict[str, tuple[str, ...]]]:
+    def _generated(self) -> int:
+        if "templates" not in self.record:
+            return 0
+        keys = ("patterns", "slots", "generated")
+        record = self.record["templates"].record("templates", keys)
+        if "generated" not in record:
+            return 0
+        return record["generated"].integer("generated", 0, MAX_GENERATED)
+
+    def _triggers(self) -> TriggerPlan | None:
+        if "triggers" not in self.record:
+            return None
+        record = self.record["triggers"].record("triggers", ("max_tokens", "positions"))
+        plan = TriggerPlan()
+        if "max_tokens" in record:
+            most = record["max_tokens"].integer("max_tokens", 1, MAX_TRIGGERS)
+            plan = replace(plan, max_tokens=most)
+        if "positions" in record:
+            names = self._names(record["positions"], "trigger position", TRIGGER_POSITIONS)
+            plan = replace(plan, positions=names)
+        return plan
+
+    def _names(self, node: Node, kind: str, valid: Sequence[str]) -> tuple[str, ...]:
+        """A list of known names, each once."""
+        found = tuple(dict.fromkeys(node.texts(f"{kind}s")))
+        for name in found:
+            if name not in valid:
+                raise node.fail(
+                    f"unknown {kind} {name!r}; {nearest_of(name, valid)}valid: {listing(valid)}"
+                )
+        return found
+
+    def _label_words(self) -> dict[str, Any]:
+        """What `label_words` says, by the names of `SpaceContent`."""
         if "label_words" not in self.record:
-            return (1, 1), False, {}
+            return {"candidates": {}}
         node = self.record["label_words"]
-        record = node.record("label_words", ("per_label", "candidates", "search"))
+        keys = ("per_label", "candidates", "search", "methods", "vocabulary")
+        record = node.record("label_words", keys)
         low, high = 1, 1
         if "per_label" in record:
             bounds = record["per_label"].items("per_label")
@@ -269,8 +265,22 @@ class _Reader:
         if "candidates" in record:
             candidates = self._words(record["candidates"])
             self._check_words(record["candidates"], candidates, whole=False)
-        fit = record["search"].boolean("search") if "search" in record else bool(candidates)
-        return (low, high), fit, candidates
+        methods: tuple[str, ...] = WORD_METHODS[:1]
+        if "methods" in record:
+            methods = self._names(record["methods"], "label-word method", WORD_METHODS)
+        vocabulary = 0
+        if "vocabulary" in record:
+            vocabulary = record["vocabulary"].integer("vocabulary", 0, MAX_VOCABULARY)
+        fit = bool(candidates) or vocabulary > 0
+        if "search" in record:
+            fit = record["search"].boolean("search")
+        return {
+            "words_per_label": (low, high),
+            "fit_words": fit,
+            "candidates": candidates,
+            "word_methods": methods,
+            "vocabulary": vocabulary,
+        }
 
     def _demonstrations(self) -> tuple[int, ...]:
         if "demonstrations" not in self.record:
@@ -287,15 +297,7 @@ class _Reader:
     def _calibration(self) -> tuple[str, ...]:
         if "calibration" not in self.record:
             return ("none",)
-        node = self.record["calibration"]
-        methods = tuple(dict.fromkeys(node.texts("calibration")))
-        for method in methods:
-            if method not in CALIBRATIONS:
-                raise node.fail(
-                    f"unknown calibration {method!r}; {nearest_of(method, CALIBRATIONS)}"
-                    f"valid: {listing(CALIBRATIONS)}"
-                )
-        return methods
+        return self._names(self.record["calibration"], "calibration", CALIBRATIONS)
 
 
 def _label(text: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from autoprompt.errors import SpaceError, UnknownNameError, listing, nearest_of
 from autoprompt.files import digest, read_text
-from autoprompt.space_files import Pattern, SpaceContent, read_space
+from autoprompt.space_content import Pattern, SpaceContent
+from autoprompt.space_files import read_space
 from autoprompt.templates import Template, substitute
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
@@ -126,7 +127,14 @@ class SearchSpace(SpaceContent):
                 "patterns": [pattern.text for pattern in self.patterns],
                 "slots": dict(self.slots or {}),
                 "candidates": dict(self.candidates or {}),
-                "words": [self.words_per_label, self.fit_words],
+                "words": [
+                    self.words_per_label,
+                    self.fit_words,
+                    self.word_methods,
+                    self.vocabulary,
+                ],
+                "generated": self.generated,
+                "triggers": vars(self.triggers) if self.triggers else None,
                 "demonstrations": self.demonstrations,
                 "calibration": self.calibration,
             }

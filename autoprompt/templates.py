@@ -95,6 +95,15 @@ class Template:
             template.check_fields(fields)
         return template
 
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Template:
+        """The template that consists of some pieces; literals that touch become one.
+
+        Raises:
+            TemplateError: as `parse`.
+        """
+        return cls.parse("".join(_written(piece) for piece in pieces))
+
     def check_fields(self, fields: Sequence[str]) -> None:
         """Raise TemplateError where the template names a field that the task does not have."""
         for name in self.fields:
@@ -161,6 +170,16 @@ class Template:
             else:
                 parts.append(demonstrations)
         return "".join(parts)
+
+
+def _written(piece: Piece) -> str:
+    if isinstance(piece, Literal):
+        return escape(piece.text)
+    if isinstance(piece, Field):
+        return f"{{{piece.name}}}"
+    if isinstance(piece, Trigger):
+        return f"{{{TRIGGER}:{piece.count}}}"
+    return f"{{{MASK if isinstance(piece, Mask) else DEMONSTRATIONS}}}"
 
 
 def escape(text: str) -> str:

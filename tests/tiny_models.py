@@ -1,9 +1,9 @@
-"""Tiny random masked language models with realistic tokenizers, made on the spot.
+"""Tiny random language models with realistic tokenizers, made on the spot.
 
 Each family has its own kind of tokenizer, because that is where families differ: WordPiece (BERT,
-DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT, DeBERTa) and Unigram (ALBERT,
-XLM-RoBERTa, DeBERTa-v2). Every ASCII word can be spelled. The weights are random and wide, so that
-log-probabilities differ by whole units and a wrong position or a lost token shows.
+DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT, DeBERTa, the causal ones) and Unigram
+(ALBERT, XLM-RoBERTa, DeBERTa-v2). Every ASCII word can be spelled. The weights are random and
+wide, so that log-probabilities differ by whole units and a wrong position or a lost token shows.
 """
 
 from __future__ import annotations
@@ -267,12 +267,118 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+# -- causal families --------------------------------------------------------------------------
+
+END_OF_TEXT = "<|endoftext|>"
+LLAMA_SPECIALS = ["<|begin_of_text|>", "<|end_of_text|>"]
+# How the tokenizers of Llama 3 cut text: a word goes with the one sign or space before it.
+LLAMA_CUTS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def gpt2() -> tuple[Any, Any]:
+    """Tied embeddings, and a BOS token that the tokenizer knows but does not add."""
+    tokenizer = transformers.GPT2Tokenizer(*byte_level_bpe([END_OF_TEXT]))
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        n_positions=MAX_LENGTH,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return tokenizer, config
+
+
+def llama() -> tuple[Any, Any]:
+    """Its tokenizer puts a BOS token in front; queries share keys and values."""
+    vocabulary, merges = byte_level_bpe(LLAMA_SPECIALS)
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, merges, ignore_merges=True))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(LLAMA_CUTS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{LLAMA_SPECIALS[0]} $A",
+        pair=f"{LLAMA_SPECIALS[0]} $A {LLAMA_SPECIALS[0]} $B",
+        special_tokens=[(LLAMA_SPECIALS[0], 0)],
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=LLAMA_SPECIALS[0],
+        eos_token=LLAMA_SPECIALS[1],
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_key_value_heads=1,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=1,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def qwen2() -> tuple[Any, Any]:
+    """No BOS token at all, tied embeddings, and special tokens beside the vocabulary."""
+    vocabulary, merges = byte_level_bpe([])
+    tokenizer = transformers.Qwen2Tokenizer(
+        vocabulary, merges, additional_special_tokens=["<|im_start|>", "<|im_end|>"]
+    )
+    config = transformers.Qwen2Config(
+        vocab_size=len(tokenizer) + 5,  # padded, as Qwen's is
+        hidden_size=32,
+        intermediate_size=64,
+        num_key_value_heads=1,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+def gpt_neox() -> tuple[Any, Any]:
+    """As Pythia: rotary positions on a quarter of the width, attention beside the feed-forward."""
+    vocabulary, merges = byte_level_bpe([END_OF_TEXT, "<|padding|>"])
+    tokenizer = transformers.GPTNeoXTokenizer(vocabulary, merges)
+    config = transformers.GPTNeoXConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        rotary_pct=0.25,
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=0,
+        eos_token_id=0,
+        **SIZES,
+    )
+    return tokenizer, config
+
+
+CAUSAL: dict[str, Callable[[], tuple[Any, Any]]] = {
+    family.__name__: family for family in (gpt2, llama, qwen2, gpt_neox)
+}
+
+
 def build(family: str, directory: Path, seed: int = 0) -> Path:
     """Save a tiny model of a family with its tokenizer, as `save_pretrained` does."""
-    tokenizer, config = FAMILIES[family]()
+    tokenizer, config = {**FAMILIES, **CAUSAL}[family]()
+    kind = transformers.AutoModelForCausalLM if family in CAUSAL else None
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = transformers.AutoModelForMaskedLM.from_config(config)
+        module = (kind or transformers.AutoModelForMaskedLM).from_config(config)
     module.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory

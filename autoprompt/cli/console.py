@@ -14,7 +14,7 @@ from autoprompt.prompts import Prompt
 from autoprompt.results import SearchResult
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.study import Record
+from autoprompt.searching.records import Record
 from autoprompt.tasks.task import Task
 
 

@@ -12,6 +12,7 @@ import traceback
 import click
 
 from autoprompt import __version__
+from autoprompt.cli.audit import audit
 from autoprompt.cli.demo import demo
 from autoprompt.cli.doctor import doctor
 from autoprompt.cli.init import init
@@ -39,7 +40,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, spaces, doctor):
+for verb in (demo, init, search, score, predict, audit, spaces, doctor):
     cli.add_command(verb)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
@@ -33,7 +33,8 @@ class Encoding:
 
     Attributes:
         ids: token ids with the special tokens.
-        mask_positions: where the masks are, ascending.
+        mask_positions: where the model predicts the word, ascending: at the masks, or for a causal
+            model at the last token before the word.
         lost: tokens of the example's text that truncation took.
         trigger_positions: where the trigger tokens are, ascending.
     """
@@ -45,7 +46,9 @@ class Encoding:
 
 
 class PromptEncoder:
-    """Encodes frames for one tokenizer.
+    """Encodes frames for one tokenizer, with masks where the words stand.
+
+    Other kinds of models have encoders of their own, which inherit this one (see `causal`).
 
     Args:
         tokenizer: a fast Hugging Face tokenizer with a mask token.
@@ -55,17 +58,20 @@ class PromptEncoder:
         ModelError: the tokenizer is not a fast one, or has no mask token.
     """
 
+    AWKWARD: ClassVar[tuple[str, ...]] = (  # templates that tokenizers stumble over
+        "{text} It was {mask}.",
+        "{mask} news: {text}",
+        "({mask}) {text}",
+        "{text}{mask}",
+    )
+
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 "the tokenizer has no fast version, which exact encoding needs; convert it with "
                 "transformers and save it as tokenizer.json"
             )
-        if tokenizer.mask_token_id is None:
-            raise ModelError(
-                "the tokenizer has no mask token, so this is not a masked language model; "
-                "choose a BERT-like model"
-            )
+        self._check_mask(tokenizer)
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._reader = reader_of_text(tokenizer)
@@ -74,6 +80,13 @@ class PromptEncoder:
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
         self._head, self._tail = self._special_tokens()
+
+    def _check_mask(self, tokenizer: Any) -> None:
+        if tokenizer.mask_token_id is None:
+            raise ModelError(
+                "the tokenizer has no mask token, so this is not a masked language model; "
+                "choose a BERT-like model"
+            )
 
     # -- frames and examples ------------------------------------------------------------------
 
@@ -130,12 +143,16 @@ class PromptEncoder:
     def _spelt(self, before: str, word: str) -> tuple[int, ...] | None:
         """The ids of a word after some text; None where no edge of tokens lies between them."""
         whole = self._ids(before + word)
-        # A space before the mask belongs to the word; other white space belongs to the text.
-        for context in (before.removesuffix(" "), before, before.rstrip()):
+        for context in self._contexts(before):
             ids = self._ids(context)
             if whole[: len(ids)] == ids:
                 return tuple(whole[len(ids) :]) or None
         return None
+
+    def _contexts(self, before: str) -> tuple[str, ...]:
+        """What of the text before the mask may stay with the text, the likeliest first."""
+        # A space before the mask belongs to the word; other white space belongs to the text.
+        return before.removesuffix(" "), before, before.rstrip()
 
     def record(self, frame: Frame, words: Sequence[str]) -> TokenRecord:
         """The ids that a prompt is stored with."""
@@ -147,6 +164,14 @@ class PromptEncoder:
             not self._plain_text_gives(frame, probe),
         )
 
+    def text_ids(self, text: str) -> list[int]:
+        """The ids of a text by itself, special tokens in it being text."""
+        return self._ids(text)
+
+    def round_trips(self, frame: Frame) -> bool:
+        """Whether a frame written as plain text gives the same ids again, trigger tokens too."""
+        return self._plain_text_gives(frame, self._probe(frame))
+
     # -- the tokenizer ------------------------------------------------------------------------
 
     @cached_property
@@ -157,12 +182,7 @@ class PromptEncoder:
     @cached_property
     def exact(self) -> bool:
         """Whether ids equal plain tokenization of the rendered text, tried on awkward templates."""
-        for text in (
-            "{text} It was {mask}.",
-            "{mask} news: {text}",
-            "({mask}) {text}",
-            "{text}{mask}",
-        ):
+        for text in self.AWKWARD:
             frame = Frame(Template.parse(text))
             for sample in ("A fine film!", "  spaced  text, don't ", "naïve café"):
                 encoding = self._encode_texts(frame, [{"text": sample}], 1)[0]
@@ -178,11 +198,15 @@ class PromptEncoder:
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
     ) -> bool:
         fields = fields or dict.fromkeys(frame.template.fields, PROBE)
+        return self._plain_ids(frame, fields) == encoding.ids
+
+    def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
+        """The ids that the tokenizer itself gives for the rendered text."""
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
         text = frame.template.render(
             fields, self.tokenizer.mask_token, strings, frame.demonstrations
         )
-        return tuple(self.tokenizer(text, verbose=False)["input_ids"]) == encoding.ids
+        return tuple(self.tokenizer(text, verbose=False)["input_ids"])
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bare = self._ids(PROBE)

@@ -7,15 +7,41 @@ import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import ModelError
+from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import ModelIdentity
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of language models.
+
+    Attributes:
+        name: as `ModelIdentity.family` has it.
+        loader: the class of transformers that loads one.
+        table: the table of transformers that lists the configurations which have one.
+        encoder: what encodes for it.
+    """
+
+    name: str
+    loader: str
+    table: str
+    encoder: type[PromptEncoder]
+
+
+# In the order in which they are tried: a BERT can be made causal, but that is not what it is.
+FAMILIES = (
+    Family("masked", "AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING", PromptEncoder),
+    Family("causal", "AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", CausalEncoder),
+)
 
 
 def load_model(
@@ -26,7 +52,7 @@ def load_model(
     trust_remote_code: bool = False,
     max_length: int | None = None,
 ) -> LanguageModel:
-    """Load a masked language model in float32.
+    """Load a masked or a causal language model in float32.
 
     Args:
         name: "embedded", a directory, or a Hugging Face name.
@@ -36,7 +62,7 @@ def load_model(
         max_length: a lower limit of tokens than the model's own.
 
     Raises:
-        ModelError: the model is absent, is no masked language model, has no language-model head,
+        ModelError: the model is absent, is neither masked nor causal, has no language-model head,
             has weights other than safetensors, or is damaged.
     """
     import transformers
@@ -58,16 +84,11 @@ def load_model(
         commit = "" if local else commit_of(name, revision)
     if commit:
         options["revision"] = commit  # tokenizer and weights of one state of the repository
-    remote = "AutoModelForMaskedLM" in (getattr(config, "auto_map", None) or {})
-    if type(config) not in transformers.MODEL_FOR_MASKED_LM_MAPPING and not remote:
-        raise ModelError(
-            f"{name!r} is a {config.model_type!r} model, which has no masked-LM head; choose a "
-            f"masked language model such as BERT, RoBERTa, ALBERT, DeBERTa or ModernBERT"
-        )
+    family = family_of(name, config)
     with clear_errors(name, "tokenizer", local), quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
     with clear_errors(name, "weights", local), quiet():
-        module, info = transformers.AutoModelForMaskedLM.from_pretrained(
+        module, info = getattr(transformers, family.loader).from_pretrained(
             source,
             use_safetensors=True,
             output_loading_info=True,
@@ -75,19 +96,43 @@ def load_model(
             dtype="float32",
             **options,
         )
-    check_weights(name, module, info)
+    check_weights(name, module, info, family)
     check_vocabulary(name, module, tokenizer)
+    if family.name == "causal":
+        module.config.use_cache = False  # keys and values of a text that does not go on
     to_device(module.eval(), device)
     limit = usable_length(module, tokenizer)
-    encoder = PromptEncoder(tokenizer, min(limit, max_length or limit))
+    encoder = family.encoder(tokenizer, min(limit, max_length or limit))
     identity = ModelIdentity(
         name=name if name == EMBEDDED or not local else str(path.resolve()),
         revision=commit,
-        family="masked",
+        family=family.name,
         tokenizer=encoder.fingerprint,
         weights=_digest_of_weights(module),
     )
     return MaskedLanguageModel(module, encoder, identity)
+
+
+def family_of(name: str, config: Any) -> Family:
+    """The family of a model with a configuration.
+
+    Raises:
+        ModelError: it is of none.
+    """
+    import transformers
+
+    brought = getattr(config, "auto_map", None) or {}  # by the model's own code
+    for family in FAMILIES:
+        if type(config) in getattr(transformers, family.table) or family.loader in brought:
+            # The decoder of a translator is in the causal table too: without its encoder.
+            if family.name == "causal" and getattr(config, "is_encoder_decoder", False):
+                break
+            return family
+    raise ModelError(
+        f"{name!r} is a {config.model_type!r} model, which has no masked-LM head and no causal "
+        f"one; choose a masked language model such as BERT, RoBERTa, ALBERT, DeBERTa or "
+        f"ModernBERT, or a causal one such as GPT-2, Llama, Qwen2 or Pythia"
+    )
 
 
 def commit_of(name: str, revision: str) -> str:
@@ -99,6 +144,11 @@ def commit_of(name: str, revision: str) -> str:
 
 
 def check_directory(path: Path) -> None:
+    """Refuse a directory that holds no whole model, or weights that could run code.
+
+    Raises:
+        ModelError: the configuration is missing, or weights as safetensors are.
+    """
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json; it is not a model directory")
     if any(path.glob("*.safetensors")):
@@ -112,7 +162,7 @@ def check_directory(path: Path) -> None:
     raise ModelError(f"{path} holds no weights (*.safetensors)")
 
 
-def check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
+def check_weights(name: str, module: Any, info: dict[str, Any], family: Family) -> None:
     """Refuse a model with parameters that the checkpoint does not have: they would be random."""
     missing = sorted(str(key) for key in info["missing_keys"])
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"])
@@ -124,15 +174,20 @@ def check_weights(name: str, module: Any, info: dict[str, Any]) -> None:
         )
     if missing:
         body = f"{module.base_model_prefix}."
-        what = "masked-LM head" if not missing[0].startswith(body) else "body"
+        what = f"{family.name}-LM head" if not missing[0].startswith(body) else "body"
         raise ModelError(
             f"{name!r} lacks weights of its {what} ({', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}), which would be random; choose a checkpoint "
-            f"saved from a masked language model"
+            f"saved from a {family.name} language model"
         )
 
 
 def check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer that is not the model's.
+
+    Raises:
+        ModelError: it has special tokens only, or more entries than the model has embeddings.
+    """
     # Where the files are missing, transformers makes a tokenizer of special tokens alone.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise ModelError(
@@ -147,6 +202,7 @@ def check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
 
 
 def to_device(module: Any, device: str) -> None:
+    """Move a model; raises ModelError where the device is not there."""
     try:
         module.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
 from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.gradients import (
+    Floats,
+    LabelLoss,
+    Variant,
+    added_to_triggers,
+    checked,
+    embedding_layer,
+)
 from autoprompt.prompts import ModelIdentity
 
 PARITY = 1e-4
@@ -32,7 +40,7 @@ class MaskedLanguageModel:
     """
 
     def __init__(self, module: Any, encoder: PromptEncoder, identity: ModelIdentity) -> None:
-        self.module = module
+        self.module = module.requires_grad_(False)
         self.encoder = encoder
         self.identity = identity
         self.device = str(module.device)
@@ -80,6 +88,85 @@ class MaskedLanguageModel:
             )
         return found
 
+    # -- what trigger search and the label head need -------------------------------------------
+
+    def input_embeddings(self) -> NDArray[np.float32]:
+        """See `OpenModel.input_embeddings`."""
+        table = embedding_layer(self.module, self.identity.name).weight
+        found: NDArray[np.float32] = table.detach().float().cpu().numpy()
+        return found
+
+    def trigger_gradients(
+        self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
+    ) -> tuple[float, Floats]:
+        """See `OpenModel.trigger_gradients`."""
+        layer = embedding_layer(self.module, self.identity.name)
+        slots = len(variants[0].encodings[0].trigger_positions)
+        device = layer.weight.device
+        delta = torch.zeros(slots, layer.embedding_dim, device=device, requires_grad=True)
+        words: list[list[torch.Tensor]] = []
+        for variant in variants:
+            with added_to_triggers(layer, variant.encodings, delta):
+                logs = torch.log_softmax(self._mask_logits(variant.encodings), -1)
+            ids = torch.as_tensor(variant.ids, device=device)  # (words, masks)
+            masks = torch.arange(ids.shape[1], device=device)
+            scores = logs[:, masks, ids].mean(-1)  # (examples, words)
+            for word, label in enumerate(variant.labels):
+                while len(words) <= label:
+                    words.append([])
+                words[label].append(scores[:, word])
+        groups = [torch.stack(group, -1) for group in words]
+        total = loss.of(
+            loss.label_scores(groups, len(groups)), torch.as_tensor(gold, device=device)
+        )
+        (gradients,) = torch.autograd.grad(total, delta)
+        return float(total.detach()), checked(gradients, self.identity.name)
+
+    def mask_states(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+        """What the output embeddings multiply, at the masks: shape `(batch, masks, width)`.
+
+        Raises:
+            ModelError: the model has no linear layer over its vocabulary.
+        """
+        layer = self._output_layer()
+        kept: list[torch.Tensor] = []
+
+        def keep(_module: Any, arguments: Any) -> None:
+            kept.append(arguments[0])
+
+        handle = layer.register_forward_pre_hook(keep)
+        try:
+            with torch.inference_mode():
+                self._mask_logits(batch)
+        finally:
+            handle.remove()
+        states = kept[0]
+        if not self.narrow:
+            positions = torch.tensor([encoding.mask_positions for encoding in batch])
+            states = _at(states, positions.to(states.device))
+        found: NDArray[np.float32] = states.float().cpu().numpy()
+        return found
+
+    def output_embeddings(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows of the output embeddings: shape `(tokens, width)`.
+
+        Raises:
+            ModelError: as `mask_states`.
+        """
+        weight = self._output_layer().weight.detach()
+        wanted = torch.as_tensor(token_ids, device=weight.device)
+        found: NDArray[np.float32] = weight[wanted].float().cpu().numpy()
+        return found
+
+    def _output_layer(self) -> torch.nn.Linear:
+        layer = self.module.get_output_embeddings()
+        if not isinstance(layer, torch.nn.Linear):
+            raise ModelError(
+                f"model {self.identity.name!r} has no linear layer over its vocabulary, which the "
+                f"label head needs; choose another way to find label words"
+            )
+        return layer
+
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """Logits at the masks: shape `(batch, masks, vocab_size)`, float32."""
         longest = max(len(encoding.ids) for encoding in batch)
@@ -91,15 +178,13 @@ class MaskedLanguageModel:
         positions = torch.tensor([encoding.mask_positions for encoding in batch])
         device = self.module.device
         ids, attention, positions = ids.to(device), attention.to(device), positions.to(device)
-        with torch.inference_mode():
-            if self.narrow:
-                with self._narrowed(positions):
-                    logits = self.module(input_ids=ids, attention_mask=attention).logits
-            else:
-                whole = self.module(input_ids=ids, attention_mask=attention).logits
-                logits = _at(whole, positions)
-            result: torch.Tensor = logits.float()
-            return result
+        if self.narrow:
+            with self._narrowed(positions):
+                logits = self.module(input_ids=ids, attention_mask=attention).logits
+        else:
+            logits = _at(self.module(input_ids=ids, attention_mask=attention).logits, positions)
+        result: torch.Tensor = logits.float()
+        return result
 
     @contextmanager
     def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
@@ -117,17 +202,19 @@ class MaskedLanguageModel:
         """Whether narrowed logits equal plain ones on two sequences of different length."""
         tokenizer = self.encoder.tokenizer
         body = tokenizer("It was", add_special_tokens=False)["input_ids"]
-        mask = tokenizer.mask_token_id
+        mask = body[0] if tokenizer.mask_token_id is None else tokenizer.mask_token_id
         probe = [
             Encoding((*body, mask), (len(body),)),
             Encoding((mask, *body, *body, *body), (0,)),
         ]
         try:
-            narrow = self._mask_logits(probe)
+            with torch.inference_mode():
+                narrow = self._mask_logits(probe)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             return False
         self.narrow = False
-        plain = self._mask_logits(probe)
+        with torch.inference_mode():
+            plain = self._mask_logits(probe)
         scale = max(1.0, float(plain.abs().max()))
         return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= PARITY * scale)
 

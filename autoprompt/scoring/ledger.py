@@ -16,12 +16,13 @@ class Spent:
 
     Attributes:
         forwards: sequences through the model for the first time in a run. Variants of a sequence
-            with more masks and content-free inputs count singly. This is what a budget counts,
-            so it does not depend on when a run was interrupted.
+            with more masks and content-free inputs count singly. A budget counts these, and not
+            `recomputed`, so that it does not depend on when a run was interrupted.
         recomputed: sequences through the model again, after an interruption or because the cache
             was full.
         tokens: tokens of both, padding left out.
-        backwards: backward passes.
+        backwards: sequences that were passed backward.
+        saved: forwards not run because the race dropped a candidate.
         seconds: wall-clock time.
     """
 
@@ -29,7 +30,13 @@ class Spent:
     recomputed: int = 0
     tokens: int = 0
     backwards: int = 0
+    saved: int = 0
     seconds: float = 0.0
+
+    @property
+    def budgeted(self) -> int:
+        """What a budget of forwards counts: a backward pass costs as much as two forwards."""
+        return self.forwards + 2 * self.backwards
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(
@@ -37,6 +44,7 @@ class Spent:
             self.recomputed + other.recomputed,
             self.tokens + other.tokens,
             self.backwards + other.backwards,
+            self.saved + other.saved,
             self.seconds + other.seconds,
         )
 

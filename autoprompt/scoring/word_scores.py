@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoprompt.errors import VerbalizerError
 from autoprompt.models.encoding import Encoding
+from autoprompt.models.gradients import open_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.batches import TOKENS_PER_BATCH, length_bucketed
@@ -57,6 +58,7 @@ class WordScorer:
         self._tokens_per_batch = tokens_per_batch
         self._rows_kept = max(cache_bytes // (4 * max(len(self.words), 1)), 1)
         self._cache: OrderedDict[str, dict[Key, Row]] = OrderedDict()
+        self._states: dict[str, dict[Key, Row]] = {}
         self._paid: dict[str, set[Key]] = {}
         self._fresh: list[tuple[str, set[Key]]] = []
         self._ids: dict[str, dict[str, tuple[int, ...] | VerbalizerError]] = {}
@@ -100,6 +102,41 @@ class WordScorer:
                     )
         return [[self.column[word] for word in words] for words in verbalizer.words]
 
+    def states(self, frame: Frame, examples: Sequence[Example]) -> NDArray[np.float32]:
+        """What the output embeddings multiply at the frame's mask: shape `(examples, width)`.
+
+        Raises:
+            ModelError: the model does not show it.
+        """
+        rows = self._states.setdefault(frame.key, {})
+        missing = {example.key: example for example in examples if example.key not in rows}
+        if missing:
+            encodings = self.model.encoder.encode(frame, list(missing.values()))
+            keys = list(missing)
+            lengths = [len(encoding.ids) for encoding in encodings]
+            for batch in length_bucketed(lengths, self._tokens_per_batch):
+                found = open_model(self.model).mask_states([encodings[i] for i in batch])[:, 0]
+                rows.update((keys[i], row) for i, row in zip(batch, found, strict=True))
+            self.spent += Spent(forwards=len(missing), tokens=sum(lengths))
+        return np.stack([rows[example.key] for example in examples])
+
+    def output_embeddings(self, frame: Frame) -> NDArray[np.float32]:
+        """The words' output embeddings: shape `(words, width)`, NaN for words of several tokens.
+
+        Raises:
+            ModelError: the model does not show them.
+        """
+        table = self._ids_in(frame)
+        single = {
+            self.column[word]: ids[0]
+            for word, ids in table.items()
+            if not isinstance(ids, VerbalizerError) and len(ids) == 1
+        }
+        known = open_model(self.model).output_embeddings(np.array(list(single.values())))
+        found = np.full((len(self.words), known.shape[1]), np.nan, np.float32)
+        found[list(single)] = known
+        return found
+
     def variants(self, frame: Frame) -> int:
         """Forward passes a sequence in a frame: one for each token count among the words."""
         return len(self._groups_of(frame))
@@ -108,6 +145,8 @@ class WordScorer:
         """Begin a new amount of work: `spent` starts at nothing."""
         self.spent = Spent()
         self._fresh = []
+        # States are not kept: who asks for them in a later trial pays again, resumed run or not.
+        self._states = {}
 
     def abandon(self) -> None:
         """Forget the rows computed since `begin`, as if a kill had come.
@@ -138,25 +177,15 @@ class WordScorer:
         for masks, group in self._groups_of(frame).items():
             encodings = self.model.encoder.encode(frame, examples, masks)
             self.truncated += sum(encoding.lost > 0 for encoding in encodings)
-            result[:, group.columns] = self._group_scores(encodings, group)
+            result[:, group.columns] = word_log_probabilities(
+                self.model, encodings, group.ids, self._tokens_per_batch
+            )
             self.spent += Spent(
                 forwards=len(fresh),
                 recomputed=again,
                 tokens=sum(len(encoding.ids) for encoding in encodings),
             )
         return dict(zip(keys, result, strict=True))
-
-    def _group_scores(self, encodings: list[Encoding], group: _Group) -> NDArray[np.float32]:
-        """Scores of words of one token count: shape `(encodings, words of the group)`."""
-        tokens, inverse = np.unique(group.ids, return_inverse=True)
-        inverse = inverse.reshape(group.ids.shape)  # (words, masks): indices into `tokens`
-        result = np.empty((len(encodings), len(group.columns)), np.float32)
-        masks = np.arange(group.ids.shape[1])
-        lengths = [len(encoding.ids) for encoding in encodings]
-        for batch in length_bucketed(lengths, self._tokens_per_batch):
-            found = self.model.log_probabilities([encodings[i] for i in batch], tokens)
-            result[batch] = found[:, masks[None, :], inverse].mean(axis=-1)
-        return result
 
     def _groups_of(self, frame: Frame) -> dict[int, _Group]:
         """The words by their number of tokens at this frame's mask."""
@@ -195,6 +224,34 @@ class WordScorer:
                 break
             kept -= len(self._cache.pop(oldest))
             self._ids.pop(oldest, None)
+
+
+def word_log_probabilities(
+    model: LanguageModel,
+    encodings: Sequence[Encoding],
+    ids: NDArray[np.int64],
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+) -> NDArray[np.float32]:
+    """Scores of words of one token count, in batches of sequences of like length.
+
+    Args:
+        model: the language model.
+        encodings: sequences with as many masks as the words have tokens.
+        ids: shape `(words, masks)`, the words' token ids.
+        tokens_per_batch: see `length_bucketed`.
+
+    Returns:
+        Shape `(encodings, words)`: the mean log-probability of a word's tokens.
+    """
+    tokens, inverse = np.unique(ids, return_inverse=True)
+    inverse = inverse.reshape(ids.shape)  # (words, masks): indices into `tokens`
+    result = np.empty((len(encodings), len(ids)), np.float32)
+    masks = np.arange(ids.shape[1])
+    lengths = [len(encoding.ids) for encoding in encodings]
+    for batch in length_bucketed(lengths, tokens_per_batch):
+        found = model.log_probabilities([encodings[i] for i in batch], tokens)
+        result[batch] = found[:, masks[None, :], inverse].mean(axis=-1)
+    return result
 
 
 class _Group:

@@ -103,6 +103,16 @@ class Budget:
             return NO_NEW
         return None
 
+    def share_used(self, trials: int, forwards: int, seconds: float) -> float:
+        """How much of the budget is spent: the largest share of any limit."""
+        shares = [0.0]
+        for used, limit in ((trials, self.trials), (forwards, self.forwards)):
+            if limit is not None:
+                shares.append(used / limit)
+        if self.seconds is not None:
+            shares.append(seconds / self.seconds)
+        return max(shares)
+
     def likely_trials(self, forwards_a_trial: int) -> int:
         """About how many trials fit, for the sampler's start-up and the forecast."""
         limits = [1_000_000]

@@ -7,17 +7,19 @@ that is used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from autoprompt.lineage import Edit, nearest
 from autoprompt.prompts import Frame
-from autoprompt.space_files import Pattern
+from autoprompt.space_content import WORD_METHODS, Pattern
 from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template
-from autoprompt.verbalizers import AGGREGATIONS
+from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
 
-FITTED = "fitted: likelihood ratio"
+FITTED = "fitted: "  # and the method
 DRAWS = 8  # different sets of demonstrations that a trial may ask for
+WRITTEN, BY_MODEL = "written", "by the model"
 
 
 class Chooser(Protocol):
@@ -37,13 +39,19 @@ class Candidate:
     """A prompt to be: all of it but what is fitted on train.
 
     Attributes:
-        template: composed.
+        template: composed, or written by the model.
         words: index of the seed verbalizer, or None where words are fitted.
+        method: how they are fitted, one of `WORD_METHODS`.
         per_label: how many words a label are fitted.
         aggregation, calibration: methods.
         demonstrations: how many a label.
         draw: which draw of them.
-        origin: for the lineage.
+        verbalizer: words that were fitted before; then `words` and `method` do not count.
+        triggers: ids for the template's trigger slots; none: blank ones.
+        label_fitted: whether template or triggers were found with train's labels in sight, so that
+            only dev can judge them.
+        how: what made it, for the lineage.
+        lineage: what it was made from, the oldest first.
     """
 
     template: Template
@@ -53,7 +61,25 @@ class Candidate:
     calibration: str = "none"
     demonstrations: int = 0
     draw: int = 0
-    origin: str = ""
+    method: str = WORD_METHODS[0]
+    verbalizer: Verbalizer | None = None
+    triggers: tuple[tuple[int, ...], ...] = ()
+    label_fitted: bool = False
+    how: str = ""
+    lineage: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelTemplate:
+    """A template that the language model wrote.
+
+    Attributes:
+        template: the template.
+        path: the texts of the templates on the way to it, from the seed on.
+    """
+
+    template: Template
+    path: tuple[str, ...]
 
 
 class CandidateTable:
@@ -61,6 +87,11 @@ class CandidateTable:
 
     Args:
         space: restricted to the task.
+
+    Attributes:
+        written: templates by the model; filled in once the seeds are scored.
+        generator: how they were made, for the lineage.
+        written_with_labels: whether train's labels were in sight then.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -73,7 +104,10 @@ class CandidateTable:
             self.patterns.setdefault(pattern.text, pattern)
         self.words = [f"seed {i + 1}" for i in range(len(self.verbalizers))]
         if space.fit_words:
-            self.words.append(FITTED)
+            self.words += [f"{FITTED}{method}" for method in space.word_methods]
+        self.written: list[ModelTemplate] = []
+        self.generator = ""
+        self.written_with_labels = False
 
     @property
     def seeds(self) -> int:
@@ -82,40 +116,53 @@ class CandidateTable:
 
     @property
     def templates(self) -> int:
-        """The number of templates (choices of pattern and slots)."""
-        return sum(self.space.compositions(pattern) for pattern in self.patterns.values())
+        """The number of templates (choices of pattern and slots), the model's own included."""
+        composed = sum(self.space.compositions(pattern) for pattern in self.patterns.values())
+        return composed + self.space.generated
+
+    @property
+    def has_trigger_slots(self) -> bool:
+        """Whether a template of the space has trigger slots of its own."""
+        return any(frame.template.trigger_counts for frame in self.frames())
 
     def frames(self) -> list[Frame]:
-        """One frame of each pattern: how a word is spelt depends on what stands before the mask."""
+        """One frame of each pattern: how a word is spelt depends on what stands before the mask.
+
+        Their trigger slots are not filled.
+        """
         return [
             Frame(self.space.compose(pattern, dict.fromkeys(pattern.slots, 0)))
             for pattern in self.patterns.values()
         ]
 
+    def seed_edit(self, index: int) -> Edit:
+        """A seed prompt as the beginning of a lineage."""
+        seed = self.space.seeds[index]
+        words = {label: tuple(seed.words[label]) for label in self.space.labels}
+        return Edit(f"seed prompt {index + 1}", seed.template.text, words)
+
     def seed_parameters(self, index: int) -> dict[str, Any]:
         """The parameters with which `suggest` gives the seed prompt, as the expert wrote it."""
-        seed = self.space.seeds[index]
-        known = [verbalizer.as_dict() for verbalizer in self.verbalizers]
-        words = known.index({label: list(seed.words[label]) for label in self.space.labels})
         return {
-            "template": seed.template.text,
-            "words": self.words[words],
+            "source": WRITTEN,
+            "template": self.space.seeds[index].template.text,
+            "words": self.words[self.seed_words(index)],
             "aggregation": AGGREGATIONS[0],
             "calibration": "none",
             "demonstrations": 0,
         }
 
+    def seed_words(self, index: int) -> int:
+        """The index of a seed prompt's verbalizer."""
+        known = [verbalizer.as_dict() for verbalizer in self.verbalizers]
+        seed = self.space.seeds[index]
+        return known.index({label: list(seed.words[label]) for label in self.space.labels})
+
     def suggest(self, trial: Chooser) -> Candidate:
         """Ask for the parameters of one candidate. Those without a choice are not asked for."""
-        text = self._one_of(trial, "template", list(self.patterns))
-        pattern = self.patterns[text]
-        options: Mapping[str, tuple[str, ...]] = self.space.slots or {}
-        choices = {
-            name: options[name].index(self._one_of(trial, f"slot {name}", list(options[name])))
-            for name in pattern.slots
-        }
+        made = self._template(trial)
         words = self._one_of(trial, "words", self.words)
-        fitted = words == FITTED
+        fitted = words.startswith(FITTED)
         low, high = self.space.words_per_label
         per_label = (
             trial.suggest_int("words per label", low, high) if fitted and low < high else low
@@ -130,15 +177,52 @@ class CandidateTable:
         # Fitted words would stand in the demonstrations, where no fold can be left out.
         numbers = [0] if fitted else self._with_zero(self.space.demonstrations)
         shown = self._one_of(trial, "demonstrations", numbers)
-        return Candidate(
-            template=self.space.compose(pattern, choices),
+        return replace(
+            made,
             words=None if fitted else self.words.index(words),
+            method=words.removeprefix(FITTED) if fitted else made.method,
             per_label=per_label,
             aggregation=aggregation,
             calibration=calibration,
             demonstrations=shown,
             draw=trial.suggest_int("draw of demonstrations", 0, DRAWS - 1) if shown else 0,
-            origin=f"template {text!r}, words {words}",
+        )
+
+    def _template(self, trial: Chooser) -> Candidate:
+        """A candidate of which only the template and its origin are chosen."""
+        sources = [WRITTEN, BY_MODEL] if self.space.generated else [WRITTEN]
+        if self._one_of(trial, "source", sources) == BY_MODEL and self.written:
+            return self.model_written(trial.suggest_int("own template", 0, len(self.written) - 1))
+        text = self._one_of(trial, "template", list(self.patterns))
+        pattern = self.patterns[text]
+        options: Mapping[str, tuple[str, ...]] = self.space.slots or {}
+        choices = {
+            name: options[name].index(self._one_of(trial, f"slot {name}", list(options[name])))
+            for name in pattern.slots
+        }
+        template = self.space.compose(pattern, choices)
+        return self.composed(template, "composed by the search")
+
+    def composed(self, template: Template, how: str) -> Candidate:
+        """A candidate with a template; its lineage begins with the seed that reads most like it."""
+        texts = [seed.template.text for seed in self.space.seeds]
+        return Candidate(
+            template, 0, how=how, lineage=(self.seed_edit(nearest(template.text, texts)),)
+        )
+
+    def model_written(self, index: int) -> Candidate:
+        """A candidate with one of the templates that the model wrote."""
+        made = self.written[index]
+        first, *others = made.path
+        texts = [seed.template.text for seed in self.space.seeds]
+        seed = self.seed_edit(nearest(first, texts))
+        steps = [Edit(self.generator, text, seed.words) for text in others]
+        return Candidate(
+            made.template,
+            0,
+            label_fitted=self.written_with_labels,
+            how=self.generator,
+            lineage=(seed, *steps),
         )
 
     @staticmethod

@@ -2,7 +2,8 @@
 
 With few examples the best of many candidates is mostly lucky. So a candidate must clearly beat the
 best seed prompt before it may replace it, and among those that accuracy cannot tell apart the
-likelihood decides, which is the finer measure.
+likelihood decides, which is the finer measure. Every comparison with the seed is paired, on the
+examples that may judge the candidate.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from autoprompt.errors import SearchError
 from autoprompt.objective import Scored, tempered_log_likelihoods
 from autoprompt.scoring.label_scores import Floats
-from autoprompt.searching.study import Record
+from autoprompt.searching.recipes import BEST_ON_DEV, CLEAR_GAIN
+from autoprompt.searching.records import Record
 from autoprompt.searching.trials import Outcome
 
 FINALISTS = 10
@@ -49,11 +51,36 @@ class Selection:
         return self.winner[1].prompt.digest == self.baseline[1].prompt.digest
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A candidate beside the baseline, on the examples that may judge it.
+
+    Attributes:
+        item: the candidate.
+        lift: its metric less the baseline's.
+        gains: by how much each example's tempered log-likelihood is higher.
+        hits: what each example adds to the metric.
+        start: the first of those examples among all selection examples.
+    """
+
+    item: Item
+    lift: float
+    gains: Floats
+    hits: Floats
+    start: int
+
+    @property
+    def gain(self) -> float:
+        """The mean gain."""
+        return float(self.gains.mean())
+
+
 def select(
     records: Sequence[Record],
     seeds: int,
     metric: str,
     scored_of: Callable[[Outcome], Scored],
+    rule: str = CLEAR_GAIN,
 ) -> Selection:
     """Choose a prompt.
 
@@ -71,6 +98,9 @@ def select(
         seeds: how many of the first are seeds.
         metric: the task's.
         scored_of: an outcome's per-example scores on the selection data.
+        rule: `CLEAR_GAIN` for the above. `BEST_ON_DEV` is what the neighbours' recipes do: the
+            best metric on dev among what the recipe tried (among the seeds, if it tried nothing
+            else); likelihood, then age, break ties.
     """
     full = [
         (record.proposal, record.outcome)
@@ -83,11 +113,16 @@ def select(
     if not own:
         raise SearchError("no seed prompt was scored in full; run the search again")
     baseline = max(own, key=_by_metric)
+    known = scored_of(baseline[1])
+    compared = [_beside(item, known, metric, scored_of) for item in full if item != baseline]
     # A candidate that the race dropped had its chance too.
     chances = sum(r.outcome is not None and r.outcome.repeats is None for r in records) - 1
-    contenders = _contenders(full, baseline, chances, scored_of)
-    winner = _most_likely_of_the_best(contenders, metric, scored_of) if contenders else baseline
-    ranked = sorted(full, key=lambda item: (-_value(item[1]), item[0]))
+    contenders = [one for one in compared if _is_clear(one, chances)]
+    winner = _most_likely_of_the_best(contenders) if contenders else baseline
+    if rule == BEST_ON_DEV:
+        winner = _best_on_dev([item for item in full if item[0] >= seeds] or own)
+    gains = {one.item[0]: one.gain for one in compared} | {baseline[0]: 0.0}
+    ranked = sorted(full, key=lambda item: (-gains[item[0]], item[0]))
     return Selection(
         winner=winner,
         baseline=baseline,
@@ -97,32 +132,44 @@ def select(
     )
 
 
-def _contenders(
-    full: Sequence[Item], baseline: Item, chances: int, scored_of: Callable[[Outcome], Scored]
-) -> list[Item]:
-    known = tempered_log_likelihoods(scored_of(baseline[1]))
+def _beside(
+    item: Item, baseline: Scored, metric: str, scored_of: Callable[[Outcome], Scored]
+) -> Compared:
+    scored = scored_of(item[1])
+    same = baseline.last(len(scored.gold))
+    return Compared(
+        item,
+        scored.metric(metric) - same.metric(metric),
+        tempered_log_likelihoods(scored) - tempered_log_likelihoods(same),
+        _hits(scored, metric),
+        item[1].start,
+    )
+
+
+def _is_clear(one: Compared, chances: int) -> bool:
+    """Whether a candidate clearly beats the baseline."""
     clearly = NormalDist().inv_cdf(1 - ALPHA / max(chances, 1))
-    found = []
-    for item in full:
-        if _by_metric(item)[0] < _by_metric(baseline)[0] or _value(item[1]) <= _value(baseline[1]):
-            continue
-        gain = tempered_log_likelihoods(scored_of(item[1])) - known
-        if gain.mean() > clearly * standard_error(gain):
-            found.append(item)
-    return found
+    return one.lift >= 0 and one.gain > max(0.0, clearly * standard_error(one.gains))
 
 
-def _most_likely_of_the_best(
-    contenders: Sequence[Item], metric: str, scored_of: Callable[[Outcome], Scored]
-) -> Item:
-    hits = {proposal: _hits(scored_of(outcome), metric) for proposal, outcome in contenders}
-    leader = hits[max(contenders, key=_by_metric)[0]]
+def _most_likely_of_the_best(contenders: Sequence[Compared]) -> Item:
+    leader = max(contenders, key=lambda one: (one.lift, one.gain, -one.item[0]))
     close = []
-    for item in contenders:
-        behind = leader - hits[item[0]]
+    for one in contenders:
+        common = len(leader.hits) - max(one.start - leader.start, 0)
+        behind = leader.hits[-common:] - one.hits[-common:]
         if behind.mean() <= standard_error(behind):
-            close.append(item)
-    return max(close, key=lambda item: (_value(item[1]), -item[0]))
+            close.append(one)
+    return max(close, key=lambda one: (one.gain, -one.item[0])).item
+
+
+def _best_on_dev(items: Sequence[Item]) -> Item:
+    def key(item: Item) -> tuple[float, float, int]:
+        scores = item[1].prompt.scores["dev"]
+        metric = next(name for name in scores if name != "cross_entropy")
+        return scores[metric]["value"], -scores["cross_entropy"]["value"], -item[0]
+
+    return max(items, key=key)
 
 
 def standard_error(differences: Floats) -> float:

@@ -67,6 +67,14 @@ class SelectionData:
         """How many of `examples` are of train."""
         return len(self.folds)
 
+    def judges_from(self, label_fitted: bool) -> int:
+        """The first of `examples` that may judge a candidate.
+
+        What was found with train's labels in sight, and is too dear to find again without each
+        fold, is judged on dev alone.
+        """
+        return self.fit_count if label_fitted else 0
+
     @property
     def gold(self) -> Ints:
         """Label indices of `examples`."""

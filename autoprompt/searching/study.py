@@ -10,53 +10,43 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from autoprompt.errors import AutopromptError, SearchError
-from autoprompt.prompts import Prompt
+from autoprompt.objective import Scored
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import NO_NEW, Budget
-from autoprompt.searching.candidates import CandidateTable
+from autoprompt.searching.candidates import Candidate
+from autoprompt.searching.paid import restore_paid
 from autoprompt.searching.racing import Race
+from autoprompt.searching.records import (
+    FAILURE,
+    OUTCOME,
+    PROPOSAL,
+    Record,
+    outcome_record,
+    record_of,
+)
+from autoprompt.searching.refinement import Step
+from autoprompt.searching.stages import FIRST, REFINED, SEED, Done, Stages
 from autoprompt.searching.storage import fail_zombies
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import split_digest
 
-PROPOSAL = "proposal"
-OUTCOME = "outcome"
-FAILURE = "failure"
+KIND = "kind"
 STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished trial as the storage keeps it.
-
-    Attributes:
-        proposal: its index.
-        outcome: None for a failed one.
-        failure: why it failed.
-        spent: by the trial.
-        parameters: Optuna's.
-    """
-
-    proposal: int
-    outcome: Outcome | None
-    failure: str | None
-    spent: Spent
-    parameters: dict[str, Any]
 
 
 class StudyLoop:
@@ -64,33 +54,35 @@ class StudyLoop:
 
     Args:
         study: as `open_study` gives it.
-        table: what a trial may choose.
-        runner: scores a candidate.
+        runner: scores a candidate; its table says what a trial may choose.
         run: where per-example scores go.
         budget: when to stop; see `Budget.check`.
-        seed: the run's seed.
+        stages: says what each trial is.
+        prepared: what was spent before the first trial.
     """
 
     def __init__(
         self,
         study: Study,
-        table: CandidateTable,
         runner: TrialRunner,
         run: RunDirectory,
         budget: Budget,
-        seed: int,
+        stages: Stages,
+        prepared: Spent,
     ) -> None:
         self.study = study
-        self.table = table
+        self.table = runner.table
         self.runner = runner
         self.run_directory = run
         self.budget = budget
-        self.seed = seed
-        self.race = Race()
+        self.stages = stages
+        self.seed = runner.seed
+        self.race = Race(len(runner.data.examples))
         self.best: Outcome | None = None
-        self.records: dict[int, Record] = {}
+        self.records: list[Record] = []
         self.by_digest: dict[str, int] = {}
-        self.spent = Spent()
+        self.spent = prepared
+        self._templates_are_written = False
         self._restore()
 
     def run(self, progress: Callable[[Record, Spent], None]) -> str:
@@ -99,56 +91,84 @@ class StudyLoop:
         Args:
             progress: called after each trial with its record and what the run has spent.
         """
-        seeds = self.table.seeds
-        bound = self.runner.most_forwards()
         started = time.perf_counter() - self.spent.seconds
         while True:
             index = len(self.records)
-            reason = self.budget.finish_reason(
+            if index >= self.table.seeds and not self._templates_are_written:
+                self.spent += self.stages.write_templates(self.study, self.records)
+                self._templates_are_written = True
+            done = Done(
+                tuple(self.records),
                 len(self.by_digest),
-                self.spent.forwards,
+                self.spent.budgeted,
                 time.perf_counter() - started,
-                bound,
                 self._repeats(),
             )
-            if reason is not None and index >= seeds:
+            kind, reason = self.stages.next_kind(done, self.budget)
+            if kind is None:
                 failing = reason == NO_NEW and self.records[index - 1].outcome is None
                 return "failing trials" if failing else reason
-            record = self._one_trial(index)
+            record = self._one_trial(index, kind)
             self._remember(record)
             progress(record, self.spent)
 
     # -- one trial ----------------------------------------------------------------------------
 
-    def _one_trial(self, index: int) -> Record:
+    def _one_trial(self, index: int, kind: str) -> Record:
         started = time.perf_counter()
-        trial = self._ask(index)
-        is_seed = index < self.table.seeds
+        trial = self._ask(index, kind)
+        step: Step | None = None
+        line: Mapping[str, Any] | None = None
+        extra = Spent()
         try:
+            if kind == REFINED:
+                line = self.stages.line_of(self.records)
+                step = self.stages.step(line, self.records)
+                candidate, line, extra = step.candidate, step.state, step.spent
+            else:
+                candidate = self._candidate(trial, index, kind)
             outcome = self.runner.run(
-                self.table.suggest(trial), self.race, self._seen_before, droppable=not is_seed
+                candidate, self.race, self._seen_before, droppable=kind != SEED
             )
         except AutopromptError as error:
-            if is_seed:
+            if kind == SEED:
                 raise type(error)(f"seed prompt {index + 1}: {error}") from error
             self.runner.scorer.abandon()
-            spent = replace(self.runner.scorer.spent, seconds=time.perf_counter() - started)
-            trial.set_user_attr(FAILURE, {"reason": str(error), "spent": spent.to_dict()})
+            seconds = time.perf_counter() - started
+            spent = replace(self.runner.scorer.spent + extra, seconds=seconds)
+            failure: dict[str, Any] = {"reason": str(error), "spent": spent.to_dict()}
+            if line is not None:
+                line = failure["line"] = {**line, "failed": True}
+            trial.set_user_attr(FAILURE, failure)
             self.study.tell(trial, state=TrialState.FAIL)
             log.warning("trial %d failed: %s", index, error)
-            return Record(index, None, str(error), spent, dict(trial.params))
+            return Record(index, None, str(error), spent, dict(trial.params), line)
+        if step is not None:
+            seconds = time.perf_counter() - started
+            paid = {**outcome.paid, "line": True}
+            spent = replace(outcome.spent + extra, seconds=seconds)
+            outcome = replace(outcome, spent=spent, paid=paid, line=line)
         self._tell(trial, outcome)
-        return Record(index, outcome, None, outcome.spent, dict(trial.params))
+        return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
 
-    def _ask(self, index: int) -> Trial:
+    def _candidate(self, trial: Trial, index: int, kind: str) -> Candidate:
+        if kind == FIRST:
+            return self.stages.first(index)
+        candidate = self.table.suggest(trial)
+        if kind == SEED:
+            return replace(candidate, how=f"seed prompt {index + 1}", lineage=())
+        return candidate
+
+    def _ask(self, index: int, kind: str) -> Trial:
         self.study.sampler = self._sampler(index)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if index < self.table.seeds and not waiting:
+        if kind == SEED and not waiting:
             # Enqueued one by one, right before it is asked for: the order of trials is then the
             # same after an interruption.
             self.study.enqueue_trial(self.table.seed_parameters(index))
         trial = self.study.ask()
         trial.set_user_attr(PROPOSAL, index)
+        trial.set_user_attr(KIND, kind)
         return trial
 
     def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
@@ -174,9 +194,10 @@ class StudyLoop:
                 outcome.scored.log_probabilities,
                 split_digest(self.runner.data.examples),
             )
-        for rung, value in outcome.reports.items():
-            trial.report(value, step=rung)
-        trial.set_user_attr(OUTCOME, _to_record(outcome))
+        if outcome.start == 0:  # else the rungs are of other examples
+            for rung, value in outcome.reports.items():
+                trial.report(value, step=rung)
+        trial.set_user_attr(OUTCOME, outcome_record(outcome))
         if outcome.repeats is not None:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it
             # would pull the next proposals to the same place. Optuna has no state for it but FAIL.
@@ -192,7 +213,7 @@ class StudyLoop:
         """Read finished trials, so that this process knows what an uninterrupted one knows."""
         if zombies := fail_zombies(self.study):
             log.info("%d interrupted trials will be run again", zombies)
-        records = [_from_trial(t) for t in self.study.get_trials(deepcopy=False)]
+        records = [record_of(t) for t in self.study.get_trials(deepcopy=False)]
         found = sorted((r for r in records if r is not None), key=lambda record: record.proposal)
         for record in found:
             if record.proposal != len(self.records):
@@ -202,19 +223,38 @@ class StudyLoop:
                 )
             self._remember(record)
             if record.outcome is not None:
-                self.runner.restore_paid(record.outcome.paid)
+                restore_paid(
+                    self.runner.scorer, self.runner.task, self.runner.data, record.outcome.paid
+                )
 
     def _remember(self, record: Record) -> None:
-        self.records[record.proposal] = record
+        self.records.append(record)
         self.spent += record.spent
         outcome = record.outcome
         if outcome is None:
             return
         if outcome.repeats is None:
             self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
-            self.race.finish(outcome.reports, outcome.value)
-            if outcome.value is not None and outcome.value == self.race.incumbent:
+            self.race.finish(outcome.value, lambda: self.scored_of(outcome), outcome.start)
+            if not outcome.start and outcome.value == self.race.incumbent:
                 self.best = outcome
+
+    def scored_of(self, outcome: Outcome) -> Scored:
+        """A finished trial's per-example scores on the selection data that judges it.
+
+        Raises:
+            SearchError: they are lost.
+        """
+        if outcome.scored is not None:
+            return outcome.scored
+        found = self.run_directory.read_scores(outcome.prompt.digest)
+        if found is None:
+            raise SearchError(
+                f"{self.run_directory.scores} lacks the scores of prompt {outcome.prompt.digest}, "
+                f"which a finished trial wrote; restore them, or search again elsewhere"
+            )
+        start = outcome.start
+        return Scored(found, self.runner.data.gold[start : start + len(found)])
 
     def _seen_before(self, digest: str) -> Outcome | None:
         proposal = self.by_digest.get(digest)
@@ -232,44 +272,3 @@ class StudyLoop:
                 break
             count += 1
         return count
-
-
-def _to_record(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "prompt": outcome.prompt.to_dict(),
-        "value": outcome.value,
-        "metric": outcome.metric,
-        "seen": outcome.seen,
-        "reports": {str(rung): value for rung, value in outcome.reports.items()},
-        "spent": outcome.spent.to_dict(),
-        "paid": dict(outcome.paid),
-        "repeats": outcome.repeats,
-    }
-
-
-def _from_trial(trial: FrozenTrial) -> Record | None:
-    """A finished trial's record; None for one that was interrupted or is waiting.
-
-    A kill may fall between the outcome and the tell: such a trial is run again, as a zombie.
-    """
-    attributes = trial.user_attrs
-    if not trial.state.is_finished() or PROPOSAL not in attributes:
-        return None
-    if FAILURE in attributes and trial.state == TrialState.FAIL:
-        failure = attributes[FAILURE]
-        spent = Spent.from_dict(failure["spent"])
-        return Record(attributes[PROPOSAL], None, failure["reason"], spent, dict(trial.params))
-    kept = attributes.get(OUTCOME)
-    if kept is None or (trial.state == TrialState.FAIL and kept["repeats"] is None):
-        return None
-    outcome = Outcome(
-        prompt=Prompt.from_dict(kept["prompt"]),
-        value=kept["value"],
-        metric=kept["metric"],
-        seen=kept["seen"],
-        reports={int(rung): value for rung, value in kept["reports"].items()},
-        spent=Spent.from_dict(kept["spent"]),
-        paid=kept["paid"],
-        repeats=kept["repeats"],
-    )
-    return Record(attributes[PROPOSAL], outcome, None, outcome.spent, dict(trial.params))

@@ -7,7 +7,7 @@ as it is, on train with what is fitted refitted without the fold that is scored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.demonstrations import draw, with_demonstrations
-from autoprompt.errors import VerbalizerError
+from autoprompt.lineage import Edit
 from autoprompt.objective import (
     Scored,
     calibrate,
@@ -24,18 +24,19 @@ from autoprompt.objective import (
     tempered_log_likelihoods,
 )
 from autoprompt.prompts import Calibration, Frame, Prompt
-from autoprompt.scoring.calibration import CONTENT_FREE, calibrated, content_free
+from autoprompt.scoring.calibration import CONTENT_FREE, calibrated
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import measure
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import Candidate, CandidateTable
-from autoprompt.searching.label_words import fit_verbalizer
+from autoprompt.searching.label_words import Evidence, fit_verbalizer
+from autoprompt.searching.paid import is_fitted, paid_rows
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
+from autoprompt.searching.trigger_slots import blank, trigger_tokens
 from autoprompt.tasks.examples import Example, normalised_texts, split_digest
 from autoprompt.tasks.task import Task
-from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
 NOTHING = Spent()
@@ -51,12 +52,15 @@ class Outcome:
         value: mean tempered log-likelihood of all selection examples, what the search maximises;
             None where the race dropped the candidate.
         metric: the task's metric on them; None as above.
-        seen: selection examples seen.
+        seen: selection examples seen, from `start` on.
         reports: rung to mean tempered log-likelihood.
         scored: on the selection examples seen; None for a repetition.
         spent: by this trial.
         paid: what it ran, for `TrialRunner.restore_paid` after an interruption.
         repeats: proposal that scored the same prompt before, or None.
+        start: the first selection example that judges it; see `SelectionData.judges_from`.
+        words_by: method and number a label where words were fitted, or None.
+        line: state of the trigger search that it is a step of, or None.
     """
 
     prompt: Prompt
@@ -68,6 +72,9 @@ class Outcome:
     spent: Spent = NOTHING
     paid: Mapping[str, Any] = field(default_factory=dict)
     repeats: int | None = None
+    start: int = 0
+    words_by: tuple[str, int] | None = None
+    line: Mapping[str, Any] | None = None
 
 
 class TrialRunner:
@@ -79,6 +86,7 @@ class TrialRunner:
         table: the space's choices.
         scorer: knows every word of the space.
         seed: the run's seed.
+        candidates: label to the words that may be fitted for it.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class TrialRunner:
         table: CandidateTable,
         scorer: WordScorer,
         seed: int,
+        candidates: Mapping[str, Sequence[str]],
     ) -> None:
         self.task = task
         self.data = data
@@ -97,19 +106,18 @@ class TrialRunner:
         # A demonstration must not give away an example that is scored on dev.
         on_dev = {normalised_texts(example) for example in data.dev}
         self.showable = [e for e in task.train if normalised_texts(e) not in on_dev]
-        self.candidates = {
-            label: tuple(word for word in words if word in scorer.column)
-            for label, words in table.space.label_candidates().items()
-        }
+        self.candidates = candidates
 
     def variants(self) -> int:
         """The most forward passes that a sequence takes, over the kinds of templates."""
         return max(self.scorer.variants(frame) for frame in self.table.frames())
 
     def most_forwards(self) -> int:
-        """The most forwards that one trial can take."""
+        """The most forwards that one composed prompt can take."""
         sequences = len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
-        return sequences * self.variants()
+        space = self.table.space
+        states = space.fit_words and "label head" in space.word_methods
+        return sequences * self.variants() + (len(self.data.fit) if states else 0)
 
     # -- from candidate to prompt -------------------------------------------------------------
 
@@ -127,20 +135,39 @@ class TrialRunner:
                 candidate.draw,
             )
         template = with_demonstrations(candidate.template) if shown else candidate.template
-        prompt = Prompt(template, verbalizer, demonstrations=shown, lineage=(candidate.origin,))
+        triggers = trigger_tokens(self.scorer.model.encoder, self.bare_frame(candidate).triggers)
+        prompt = Prompt(template, verbalizer, triggers, shown)
+        words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
+        lineage = (*candidate.lineage, Edit(candidate.how, prompt.shown, words))
         calibration = self._calibration(candidate, prompt, verbalizer, everything)
-        return replace(prompt, calibration=calibration)
+        return replace(prompt, calibration=calibration, lineage=lineage)
+
+    def bare_frame(self, candidate: Candidate) -> Frame:
+        """What the model sees of a candidate without demonstrations."""
+        counts = candidate.template.trigger_counts
+        fresh = tuple((blank(self.scorer.model.encoder),) * count for count in counts)
+        return Frame(candidate.template, candidate.triggers or fresh)
 
     def _verbalizer(self, candidate: Candidate, rows: Rows) -> Verbalizer:
         """The candidate's verbalizer, fitted on some rows of `data.fit` where it is fitted."""
+        if candidate.verbalizer is not None:
+            return candidate.verbalizer
         if candidate.words is not None:
             known = self.table.verbalizers[candidate.words]
             return replace(known, aggregation=candidate.aggregation)
-        word_scores = self.scorer.scores(Frame(candidate.template), self.data.fit)
+        frame = self.bare_frame(candidate)
+        evidence = Evidence(
+            self.scorer.scores(frame, self.data.fit), self.data.fit_gold, self.scorer.column
+        )
+        if candidate.method == "label head":
+            evidence = replace(
+                evidence,
+                states=self.scorer.states(frame, self.data.fit),
+                embeddings=self.scorer.output_embeddings(frame),
+            )
         return fit_verbalizer(
-            word_scores[rows],
-            self.data.fit_gold[rows],
-            self.scorer.column,
+            candidate.method,
+            evidence.rows(rows),
             self.candidates,
             candidate.per_label,
             candidate.aggregation,
@@ -159,9 +186,13 @@ class TrialRunner:
     # -- scores on the selection data ---------------------------------------------------------
 
     def selection_scores(self, candidate: Candidate, prompt: Prompt, count: int) -> Scored:
-        """Scores of the first `count` selection examples."""
-        examples = self.data.examples[:count]
-        if _is_fitted(candidate) and self.data.fit_count:
+        """Scores of the first `count` selection examples that may judge the candidate."""
+        start = self.data.judges_from(candidate.label_fitted)
+        examples = self.data.examples[start : start + count]
+        gold = self.data.gold[start : start + count]
+        if start:
+            return Scored(predict(prompt, self.scorer, examples), gold)
+        if is_fitted(candidate) and self.data.fit_count:
             on_train = self._cross_fitted(candidate, prompt)[:count]
             on_dev = predict(prompt, self.scorer, examples[self.data.fit_count :])
             found = np.concatenate([on_train, on_dev])
@@ -171,8 +202,8 @@ class TrialRunner:
             if example in prompt.demonstrations:
                 # The prompt shows this one's answer: it counts as a guess, and as a miss.
                 found[row] = -np.log(len(self.task.labels))
-                found[row, self.data.gold[row]] -= 1e-6
-        return Scored(found, self.data.gold[:count])
+                found[row, gold[row]] -= 1e-6
+        return Scored(found, gold)
 
     def _cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
         """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`."""
@@ -211,33 +242,41 @@ class TrialRunner:
         else:
             outcome = replace(before, prompt=prompt, scored=None, reports={})
         seen = 0 if before else outcome.seen
+        fits = candidate.words is None and candidate.verbalizer is None
         return replace(
             outcome,
             spent=replace(self.scorer.spent, seconds=time.perf_counter() - started),
-            paid=self._paid(candidate, prompt, seen),
+            paid=paid_rows(
+                self.task, self.data, candidate, self.bare_frame(candidate), prompt, seen
+            ),
+            words_by=(candidate.method, candidate.per_label) if fits else None,
+            line=None,
         )
 
     def _raced(self, candidate: Candidate, prompt: Prompt, race: Race, droppable: bool) -> Outcome:
         reports: dict[int, float] = {}
-        sizes = rungs(len(self.data.examples))
+        start = self.data.judges_from(candidate.label_fitted)
+        sizes = rungs(len(self.data.examples) - start)
         for rung in sizes:
             # Earlier blocks come out of the cache.
             scored = self.selection_scores(candidate, prompt, rung)
             reports[rung] = float(tempered_log_likelihoods(scored).mean())
             if rung == sizes[-1]:
                 break
-            if droppable and (
-                race.hopeless(reports[rung], rung, sizes[-1]) or race.drops(rung, reports[rung])
-            ):
-                return Outcome(prompt, None, None, rung, reports, scored)
+            if droppable and race.verdict_on(scored, start) is not None:
+                run = max(rung, self.data.fit_count) if is_fitted(candidate) and not start else rung
+                saved = (sizes[-1] - run) * self.scorer.variants(prompt.frame)
+                self.scorer.spent += Spent(saved=saved)
+                return Outcome(prompt, None, None, rung, reports, scored, start=start)
         value = reports[sizes[-1]]
         metric = scored.metric(self.task.metric)
-        return Outcome(self._measured(prompt, scored), value, metric, sizes[-1], reports, scored)
+        measured = self._measured(prompt, scored, start)
+        return Outcome(measured, value, metric, sizes[-1], reports, scored, start=start)
 
-    def _measured(self, prompt: Prompt, scored: Scored) -> Prompt:
-        """The prompt with its scores on the selection data, and on dev alone."""
+    def _measured(self, prompt: Prompt, scored: Scored, start: int) -> Prompt:
+        """The prompt with its scores on the selection data that may judge it, and on dev alone."""
         parts = {
-            "selection": (self.data.examples, scored),
+            "selection": (self.data.examples[start:], scored),
             "dev": (self.data.dev, scored.last(len(self.data.dev))),
         }
         for name, (examples, part) in parts.items():
@@ -247,76 +286,3 @@ class TrialRunner:
             }
             prompt = prompt.with_scores(name, found, split_digest(examples))
         return prompt
-
-    # -- paid rows: what an interrupted run need not count again -------------------------------
-
-    def _paid(self, candidate: Candidate, prompt: Prompt, seen: int) -> dict[str, Any]:
-        """What a trial looked at, small enough for a trial attribute."""
-        fit_rows = "none"
-        if _is_fitted(candidate) and self.data.fit_count and seen:
-            fit_rows = "all"  # cross-fitting scores every fold
-        elif candidate.calibration == "batch":
-            fit_rows = "not shown"
-        return {
-            "bare": candidate.template.text if candidate.words is None else None,
-            "template": prompt.template.text,
-            "demonstrations": prompt.frame.demonstrations,
-            "shown": [self.task.train.index(example) for example in prompt.demonstrations],
-            "content_free": candidate.calibration == "contextual",
-            "fit_rows": fit_rows,
-            "seen": seen,
-        }
-
-    def restore_paid(self, paid: Mapping[str, Any]) -> None:
-        """Tell the scorer what an earlier process of this run has paid for."""
-        frame = Frame(Template.parse(paid["template"]), (), paid["demonstrations"])
-        if paid["bare"] is not None:
-            self.scorer.mark_paid(Frame(Template.parse(paid["bare"])), self.data.fit)
-        if paid["content_free"]:
-            self.scorer.mark_paid(frame, content_free(self.task.fields))
-        if paid["fit_rows"] == "all":
-            self.scorer.mark_paid(frame, self.data.fit)
-        elif paid["fit_rows"] == "not shown":
-            shown = [self.task.train[index] for index in paid["shown"]]
-            self.scorer.mark_paid(frame, [e for e in self.data.fit if e not in shown])
-        self.scorer.mark_paid(frame, self.data.examples[: paid["seen"]])
-
-
-def _is_fitted(candidate: Candidate) -> bool:
-    """Whether a candidate's scores on train depend on train."""
-    return candidate.words is None or candidate.calibration == "batch"
-
-
-def words_to_score(
-    table: CandidateTable, word_ids: Callable[[Frame, str], tuple[int, ...]]
-) -> tuple[list[str], list[str], list[str]]:
-    """Every word that a trial may ask for.
-
-    Args:
-        table: the space's choices.
-        word_ids: gives a word's ids in a frame, or raises VerbalizerError.
-
-    Returns:
-        The seeds' words, which are scored whatever their length; candidates that are one token in
-        some template, and are scored there; and candidates that are left out.
-    """
-    seeds = [word for verbalizer in table.verbalizers for word in verbalizer.all_words]
-    seeds = list(dict.fromkeys(seeds))
-    kept: list[str] = []
-    dropped: list[str] = []
-    if table.space.fit_words:
-        for words in table.space.label_candidates().values():
-            for word in words:
-                if word not in seeds:
-                    fits = any(_is_one_token(word_ids, f, word) for f in table.frames())
-                    (kept if fits else dropped).append(word)
-    return seeds, kept, dropped
-
-
-def _is_one_token(
-    word_ids: Callable[[Frame, str], tuple[int, ...]], frame: Frame, word: str
-) -> bool:
-    try:
-        return len(word_ids(frame, word)) == 1
-    except VerbalizerError:
-        return False

@@ -13,7 +13,7 @@ from autoprompt.objective import Scored, evaluate, tempered_log_likelihoods
 from autoprompt.searching.candidates import Candidate, CandidateTable, Chooser
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.space_files import CALIBRATIONS
+from autoprompt.space_content import CALIBRATIONS
 from experiments.selection.collect import Material, RecordedScorer
 
 WORDS_PER_LABEL = (1, 2, 3)

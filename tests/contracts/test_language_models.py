@@ -1,7 +1,8 @@
 """What every family of language models must do, held to slow and obvious oracles.
 
 The oracle runs transformers plainly: one sequence, no padding, logits at every position, then
-`log_softmax`. The same holds for the embedded model.
+`log_softmax`. The same holds for the embedded model. Causal families read templates that end in
+the mask, and words of one token; else they must do the same.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from autoprompt.errors import TemplateError
+from autoprompt.errors import TemplateError, VerbalizerError
 from autoprompt.models.embedded import EMBEDDED
 from autoprompt.models.encoding import Encoding
 from autoprompt.models.loading import load_model
@@ -32,8 +33,9 @@ TEXTS = (
     "The acting was not very good, and the story was slow; all in all a poor film.",
     "naïve café — don't",
 )
+COMMON = "{text} It was {mask}."
 TEMPLATES = (
-    "{text} It was {mask}.",
+    COMMON,
     "{mask} news: {text}",
     "({mask}) {text}",
     "{text}{mask}",
@@ -41,12 +43,43 @@ TEMPLATES = (
     "  {text}   {mask}  !",
     "{text} ? {mask} , {text}",
 )
+CAUSAL_TEMPLATES = (
+    COMMON,
+    "News: {text}\nTopic: {mask}",
+    "({text}) {mask}",
+    "  {text}   {mask}  !",
+    "{text} ? {text} , {mask}",
+    "{text} ({mask})",
+    "{text}\n{mask}",
+    "{text}{mask}",
+)
+AFTER_A_SPACE = CAUSAL_TEMPLATES[:5]
+CAUSAL_PAIR = "{text_a} ? {text_b} , {mask}"
 PAIR = "{text_a} ? {mask} , {text_b}"
 LONG = "The story was slow and the acting was terrible , don't . "
 
 # Any text but half surrogate pairs, which the readers of data refuse.
 plain_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-families = pytest.mark.parametrize("family", [*tiny_models.FAMILIES, EMBEDDED])
+MASKED = (*tiny_models.FAMILIES, EMBEDDED)
+CAUSAL = tuple(tiny_models.CAUSAL)
+families = pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+causal_families = pytest.mark.parametrize("family", CAUSAL)
+
+
+def readable(first: int = 99) -> pytest.MarkDecorator:
+    """Each family with each (or each of the first few) templates that it can read."""
+    pairs = [(family, template) for family in MASKED for template in TEMPLATES[:first]]
+    pairs += [(family, template) for family in CAUSAL for template in CAUSAL_TEMPLATES[:first]]
+    return pytest.mark.parametrize(("family", "template"), pairs)
+
+
+def with_masks(first: int = 99) -> pytest.MarkDecorator:
+    """As `readable`, and masked families with several masks as well."""
+    cases = [
+        (f, template, masks) for f in MASKED for template in TEMPLATES[:first] for masks in (1, 3)
+    ]
+    cases += [(f, template, 1) for f in CAUSAL for template in CAUSAL_TEMPLATES[:first]]
+    return pytest.mark.parametrize(("family", "template", "masks"), cases)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +98,22 @@ def models(
     return model
 
 
-@pytest.fixture(params=[*tiny_models.FAMILIES, EMBEDDED])
+@pytest.fixture(params=[*MASKED, *CAUSAL])
 def model(
+    request: pytest.FixtureRequest, models: Callable[[str], MaskedLanguageModel]
+) -> MaskedLanguageModel:
+    return models(request.param)
+
+
+@pytest.fixture(params=MASKED)
+def masked(
+    request: pytest.FixtureRequest, models: Callable[[str], MaskedLanguageModel]
+) -> MaskedLanguageModel:
+    return models(request.param)
+
+
+@pytest.fixture(params=CAUSAL)
+def causal(
     request: pytest.FixtureRequest, models: Callable[[str], MaskedLanguageModel]
 ) -> MaskedLanguageModel:
     return models(request.param)
@@ -84,6 +131,24 @@ def encode(model: MaskedLanguageModel, template: str, masks: int = 1, **fields: 
     return model.encoder.encode(frame(template), [Example(fields)], masks)[0]
 
 
+def up_to_word(template: str, fields: dict[str, str]) -> str:
+    return Template.parse(template.partition("{mask}")[0] + "{mask}").render(fields, mask="")
+
+
+def plain_ids(model: MaskedLanguageModel, template: str, fields: dict[str, str]) -> list[int]:
+    """What the tokenizer itself gives for the rendered text, or for a causal model up to the word.
+
+    The space before the word is the word's.
+    """
+    tokenizer = model.encoder.tokenizer
+    if model.identity.family == "causal":
+        before = up_to_word(template, fields)
+        text = before.removesuffix(" ") if " {mask}" in template else before
+    else:
+        text = Template.parse(template).render(fields, tokenizer.mask_token)
+    return list(tokenizer(text, verbose=False)["input_ids"])
+
+
 def oracle(model: MaskedLanguageModel, encoding: Encoding) -> tuple[np.ndarray, float]:
     """Log-probabilities `(masks, vocab_size)` of one sequence, and the largest |logit|."""
     ids = torch.tensor([encoding.ids])
@@ -98,6 +163,10 @@ def everything(model: MaskedLanguageModel, batch: Sequence[Encoding]) -> np.ndar
     return model.log_probabilities(batch, np.arange(model.module.config.vocab_size))
 
 
+def pair_for(family: str) -> str:
+    return CAUSAL_PAIR if family in CAUSAL else PAIR
+
+
 def contains(sequence: Sequence[int], part: Sequence[int]) -> bool:
     spans = range(len(sequence) - len(part) + 1)
     return any(tuple(sequence[start : start + len(part)]) == tuple(part) for start in spans)
@@ -110,21 +179,26 @@ def test_the_head_works_on_masks_only(model: MaskedLanguageModel) -> None:
     assert model.narrow
 
 
-@pytest.mark.parametrize("masks", [1, 3])
+@with_masks(first=1)
 def test_a_narrowed_head_gives_the_plain_logits(
-    model: MaskedLanguageModel, masks: int, monkeypatch: pytest.MonkeyPatch
+    models: Callable[[str], MaskedLanguageModel],
+    family: str,
+    template: str,
+    masks: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    batch = model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS), masks)
+    model = models(family)
+    batch = model.encoder.encode(frame(template), examples(*TEXTS), masks)
     narrowed = everything(model, batch)
     monkeypatch.setattr(model, "narrow", False)
     np.testing.assert_allclose(narrowed, everything(model, batch), atol=1e-4)
 
 
-@pytest.mark.parametrize("masks", [1, 3])
-@pytest.mark.parametrize("template", TEMPLATES[:3])
+@with_masks(first=3)
 def test_log_probabilities_are_those_of_plain_transformers(
-    model: MaskedLanguageModel, template: str, masks: int
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, masks: int
 ) -> None:
+    model = models(family)
     batch = model.encoder.encode(frame(template), examples(*TEXTS), masks)
     for found, encoding in zip(everything(model, batch), batch, strict=True):
         wanted, largest = oracle(model, encoding)
@@ -137,7 +211,7 @@ def test_batches_do_not_change_scores(
     models: Callable[[str], MaskedLanguageModel], family: str, order: list[int], size: int
 ) -> None:
     model = models(family)
-    encodings = model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS))
+    encodings = model.encoder.encode(frame(COMMON), examples(*TEXTS))
     for start in range(0, len(order), size):
         indices = order[start : start + size]
         found = everything(model, [encodings[index] for index in indices])
@@ -147,20 +221,45 @@ def test_batches_do_not_change_scores(
 
 
 def test_only_the_tokens_asked_for_come_back_in_their_order(model: MaskedLanguageModel) -> None:
-    batch = model.encoder.encode(frame(TEMPLATES[0]), examples("A film"))
+    batch = model.encoder.encode(frame(COMMON), examples("A film"))
     wanted = np.array([7, 5, 7])
     found = model.log_probabilities(batch, wanted)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, everything(model, batch)[:, :, wanted])
 
 
-def test_a_word_of_n_tokens_is_scored_with_n_masks(model: MaskedLanguageModel) -> None:
+@pytest.mark.parametrize("template", AFTER_A_SPACE)
+def test_a_causal_model_scores_the_word_as_the_next_token_of_the_text(
+    causal: MaskedLanguageModel, template: str
+) -> None:
+    """The oracle reads the whole sentence, word included, as the tokenizer itself cuts it."""
+    encoder = causal.encoder
+    scores = WordScorer(causal, ["great", "bad"]).scores(frame(template), examples(*TEXTS))
+    for row, text in zip(scores, TEXTS, strict=True):
+        for column, word in enumerate(("great", "bad")):
+            written = up_to_word(template, {"text": text}) + word
+            ids = torch.tensor([encoder.tokenizer(written)["input_ids"]])
+            with torch.no_grad():
+                logits = causal.module(input_ids=ids).logits[0, -2].double()
+            wanted = float(logits.log_softmax(-1)[ids[0, -1]])
+            largest = float(logits.abs().max())
+            assert row[column] == pytest.approx(wanted, abs=1e-5 * max(1.0, largest))
+
+
+def test_probabilities_add_up_to_one(model: MaskedLanguageModel) -> None:
+    batch = model.encoder.encode(frame(COMMON), examples(*TEXTS))
+    totals = np.exp(everything(model, batch).astype(np.float64)).sum(axis=-1)
+    np.testing.assert_allclose(totals, 1.0, atol=1e-5)
+
+
+def test_a_word_of_n_tokens_is_scored_with_n_masks(masked: MaskedLanguageModel) -> None:
+    model = masked
     word = "unspeakably zzyx"
-    ids = model.encoder.word_ids(frame(TEMPLATES[0]), word)
+    ids = model.encoder.word_ids(frame(COMMON), word)
     assert len(ids) > 1
-    scores = WordScorer(model, ["great", word]).scores(frame(TEMPLATES[0]), examples(*TEXTS))
+    scores = WordScorer(model, ["great", word]).scores(frame(COMMON), examples(*TEXTS))
     for row, encoding in zip(
-        scores, model.encoder.encode(frame(TEMPLATES[0]), examples(*TEXTS), len(ids)), strict=True
+        scores, model.encoder.encode(frame(COMMON), examples(*TEXTS), len(ids)), strict=True
     ):
         wanted, largest = oracle(model, encoding)
         each = [wanted[position, token] for position, token in enumerate(ids)]
@@ -174,8 +273,7 @@ def test_the_tokenizer_is_exact(model: MaskedLanguageModel) -> None:
     assert model.encoder.exact
 
 
-@families
-@pytest.mark.parametrize("template", TEMPLATES)
+@readable()
 @given(text=plain_texts)
 @example("  spaced  text, don't ")
 @example("ends in a tab\t")
@@ -185,21 +283,48 @@ def test_ids_are_those_of_the_rendered_text(
     models: Callable[[str], MaskedLanguageModel], family: str, template: str, text: str
 ) -> None:
     model = models(family)
-    tokenizer = model.encoder.tokenizer
-    rendered = Template.parse(template).render({"text": text}, tokenizer.mask_token)
     encoder = model.encoder
+    wanted = plain_ids(model, template, {"text": text})
+    assume(wanted)  # a causal model must read something
     (found,) = encoder._encode_texts(frame(template), [{"text": text}], 1)  # without truncation
-    assert list(found.ids) == tokenizer(rendered, verbose=False)["input_ids"]
+    assert list(found.ids) == wanted
 
 
-def test_a_pair_is_encoded_as_its_rendered_text(model: MaskedLanguageModel) -> None:
-    tokenizer = model.encoder.tokenizer
+@causal_families
+@pytest.mark.parametrize("template", AFTER_A_SPACE)
+@given(text=plain_texts)
+@example("  spaced  text, don't ")
+@example("ends in a tab\t")
+@example("in a new line \r\n")
+def test_text_and_word_are_the_tokens_of_the_whole_text(
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, text: str
+) -> None:
+    encoder = models(family).encoder
+    written = up_to_word(template, {"text": text}) + "great"
+    (found,) = encoder._encode_texts(frame(template), [{"text": text}], 1)
+    ids = [*found.ids, *encoder.word_ids(frame(template), "great")]
+    assert ids == encoder.tokenizer(written, verbose=False)["input_ids"]
+
+
+@pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+def test_a_pair_is_encoded_as_its_rendered_text(
+    models: Callable[[str], MaskedLanguageModel], family: str
+) -> None:
+    model, template = models(family), pair_for(family)
     fields = {"text_a": "A good film", "text_b": "the film was great"}
-    rendered = Template.parse(PAIR).render(fields, tokenizer.mask_token)
-    assert list(encode(model, PAIR, **fields).ids) == tokenizer(rendered)["input_ids"]
+    assert list(encode(model, template, **fields).ids) == plain_ids(model, template, fields)
 
 
-def test_the_mask_is_where_the_encoding_says(model: MaskedLanguageModel) -> None:
+@pytest.mark.parametrize("template", CAUSAL_TEMPLATES)
+def test_a_causal_model_predicts_from_the_last_token(
+    causal: MaskedLanguageModel, template: str
+) -> None:
+    encoding = encode(causal, template, text="A film")
+    assert encoding.mask_positions == (len(encoding.ids) - 1,)
+
+
+def test_the_mask_is_where_the_encoding_says(masked: MaskedLanguageModel) -> None:
+    model = masked
     mask = model.encoder.tokenizer.mask_token_id
     for template in TEMPLATES:
         encoding = encode(model, template, 2, text="A film")
@@ -210,65 +335,77 @@ def test_the_mask_is_where_the_encoding_says(model: MaskedLanguageModel) -> None
 
 def test_special_tokens_in_a_text_are_text(model: MaskedLanguageModel) -> None:
     tokenizer = model.encoder.tokenizer
-    ends = encode(model, TEMPLATES[0], text="")
+    ends = encode(model, COMMON, text="")
     for special in tokenizer.all_special_tokens:
         for text in (special, f"a {special} b", f"x{special}y"):
-            encoding = encode(model, TEMPLATES[0], text=text)
+            encoding = encode(model, COMMON, text=text)
             found = [token for token in encoding.ids if token in tokenizer.all_special_ids]
             assert found == [t for t in ends.ids if t in tokenizer.all_special_ids], special
             assert len(encoding.ids) >= len(ends.ids) + 3  # it is spelled, not dropped
 
 
-def test_a_special_token_as_a_word_is_spelled(model: MaskedLanguageModel) -> None:
-    tokenizer = model.encoder.tokenizer
-    ids = model.encoder.word_ids(frame(TEMPLATES[0]), tokenizer.mask_token)
+def test_a_special_token_as_a_word_is_spelled(masked: MaskedLanguageModel) -> None:
+    tokenizer = masked.encoder.tokenizer
+    ids = masked.encoder.word_ids(frame(COMMON), tokenizer.mask_token)
     assert not set(ids) & set(tokenizer.all_special_ids)
+
+
+def test_a_special_token_as_a_causal_word_is_several_tokens(causal: MaskedLanguageModel) -> None:
+    with pytest.raises(VerbalizerError, match=r"takes \d+ tokens"):
+        causal.encoder.word_ids(frame(COMMON), causal.encoder.tokenizer.eos_token)
 
 
 # -- truncation -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize("masks", [1, 3])
+@with_masks()
 def test_truncation_takes_only_the_end_of_the_text(
-    model: MaskedLanguageModel, template: str, masks: int
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, masks: int
 ) -> None:
+    model = models(family)
     text = LONG * 20
     found = encode(model, template, masks, text=text)
     limit = model.encoder.max_length
     assert limit - 4 <= len(found.ids) <= limit
-    shorter = {encode(model, template, masks, text=text[:end]).ids for end in range(6 * limit)}
+    shorter = {encode(model, template, masks, text=text[:end]).ids for end in range(1, 6 * limit)}
     assert found.ids in shorter  # the encoding of a beginning of the text, so the rest is whole
 
 
 def test_truncation_tells_what_it_took(model: MaskedLanguageModel) -> None:
     text = LONG * 20
-    whole = model.encoder._encode_texts(frame(TEMPLATES[0]), [{"text": text}], 1)[0]
-    found = encode(model, TEMPLATES[0], text=text)
+    whole = model.encoder._encode_texts(frame(COMMON), [{"text": text}], 1)[0]
+    found = encode(model, COMMON, text=text)
     assert found.lost == len(whole.ids) - len(found.ids) > 0
-    assert encode(model, TEMPLATES[0], text="short").lost == 0
+    assert encode(model, COMMON, text="short").lost == 0
 
 
+@families
 @pytest.mark.parametrize(("long", "short"), [("text_a", "text_b"), ("text_b", "text_a")])
 def test_the_longest_field_is_shortened_first(
-    model: MaskedLanguageModel, long: str, short: str
+    models: Callable[[str], MaskedLanguageModel], family: str, long: str, short: str
 ) -> None:
+    model, template = models(family), pair_for(family)
     text = LONG * 20
-    found = encode(model, PAIR, **{long: text, short: "a good film"})
+    found = encode(model, template, **{long: text, short: "a good film"})
     limit = model.encoder.max_length
     shorter = {
-        encode(model, PAIR, **{long: text[:end], short: "a good film"}).ids
+        encode(model, template, **{long: text[:end], short: "a good film"}).ids
         for end in range(6 * limit)
     }
     assert found.ids in shorter
 
 
-def test_two_long_fields_are_shortened_to_the_same_length(model: MaskedLanguageModel) -> None:
-    found = encode(model, PAIR, text_a="good " * 500, text_b="bad " * 300)
+@families
+def test_two_long_fields_are_shortened_to_the_same_length(
+    models: Callable[[str], MaskedLanguageModel], family: str
+) -> None:
+    model = models(family)
+    found = encode(model, pair_for(family), text_a="good " * 500, text_b="bad " * 300)
     limit = model.encoder.max_length
-    (mask,) = found.mask_positions
+    tokens = model.encoder.tokenizer.convert_ids_to_tokens(list(found.ids))
+    good, bad = (sum(token.endswith(word) for token in tokens) for word in ("good", "bad"))
     assert limit - 1 <= len(found.ids) <= limit
-    assert abs(mask - (len(found.ids) - mask)) <= 4
+    assert abs(good - bad) <= 4
 
 
 def test_a_template_longer_than_the_model_is_an_error(model: MaskedLanguageModel) -> None:
@@ -280,8 +417,8 @@ def test_a_template_longer_than_the_model_is_an_error(model: MaskedLanguageModel
 
 def test_a_sequence_of_full_length_runs(model: MaskedLanguageModel) -> None:
     limit = model.encoder.max_length
-    spare = limit - len(encode(model, "{text} {mask}", text="").ids)
-    encoding = encode(model, "{text} {mask}", text="good " * spare)
+    spare = limit - len(encode(model, "{text} {mask}", text="good").ids)
+    encoding = encode(model, "{text} {mask}", text="good" + " good" * spare)
     assert len(encoding.ids) == limit
     assert everything(model, [encoding]).shape[:2] == (1, 1)
 
@@ -293,7 +430,7 @@ def test_the_length_is_the_most_that_the_model_takes(
     model = models(family)
     assert model.encoder.max_length == (128 if family == EMBEDDED else tiny_models.MAX_LENGTH)
     names = [name for name, _ in model.module.named_modules()]
-    if any(name.endswith("position_embeddings") for name in names):
+    if any(name.endswith(("position_embeddings", "wpe")) for name in names):
         too_long = torch.full((1, model.encoder.max_length + 1), 7)
         with pytest.raises((IndexError, RuntimeError)):
             model.module(input_ids=too_long)
@@ -314,18 +451,37 @@ def test_the_length_is_the_most_that_the_model_takes(
     ],
 )
 def test_a_word_has_the_ids_that_it_has_in_the_text(
-    model: MaskedLanguageModel, template: str, word: str
+    masked: MaskedLanguageModel, template: str, word: str
 ) -> None:
-    encoder = model.encoder
+    encoder = masked.encoder
     ids = encoder.word_ids(frame(template), word)
     written = Template.parse(template).render({"text": "A film"}, mask=word)
     assert contains(encoder.tokenizer(written)["input_ids"], ids)
     assert encoder.tokenizer.decode(list(ids)).strip() == word
 
 
+@pytest.mark.parametrize(
+    ("template", "token"),
+    [
+        (COMMON, " great"),
+        ("{text}  {mask}", " great"),
+        ("{text} ( {mask} )", " great"),
+        ("{text} ({mask} )", "great"),
+        ("{text} :\n{mask} !", "great"),
+        ("{text}{mask}", "great"),
+        ("{text} {demonstrations}{mask}", " great"),
+    ],
+)
+def test_the_context_decides_whether_a_causal_word_starts_with_a_space(
+    causal: MaskedLanguageModel, template: str, token: str
+) -> None:
+    ids = causal.encoder.word_ids(frame(template), "great")
+    assert causal.encoder.tokenizer.decode(list(ids)) == token
+
+
 def test_the_record_names_what_is_scored(model: MaskedLanguageModel) -> None:
-    record = model.encoder.record(frame(TEMPLATES[0]), ["great", "bad"])
-    assert record.probe == encode(model, TEMPLATES[0], text="text").ids
-    assert record.words["bad"] == model.encoder.word_ids(frame(TEMPLATES[0]), "bad")
+    record = model.encoder.record(frame(COMMON), ["great", "bad"])
+    assert record.probe == encode(model, COMMON, text="text").ids
+    assert record.words["bad"] == model.encoder.word_ids(frame(COMMON), "bad")
     assert record.max_length == model.encoder.max_length
     assert not record.ids_only

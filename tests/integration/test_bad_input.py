@@ -225,9 +225,8 @@ def headless(folder: Path) -> None:
     transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(folder)
 
 
-def causal(folder: Path) -> None:
-    config = transformers.GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=200)
-    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+def encoder_decoder(folder: Path) -> None:
+    transformers.T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=1).save_pretrained(folder)
 
 
 def cut(folder: Path) -> None:
@@ -247,7 +246,7 @@ def pickled(folder: Path) -> None:
     ("damage", "expected"),
     [
         (headless, "lacks weights of its masked-LM head"),
-        (causal, "is a 'gpt2' model, which has no masked-LM head; choose a masked language model"),
+        (encoder_decoder, "is a 't5' model, which has no masked-LM head and no causal one"),
         (cut, "damaged"),
         (no_config, "holds no config.json; it is not a model directory"),
         (pickled, "has pickled weights only (pytorch_model.bin)"),

@@ -26,8 +26,8 @@ from autoprompt.runs import RunDirectory
 TRIALS = 12
 PATIENCE = 120  # seconds until a test gives up on a process
 Search = Callable[..., Ended]
-# The seeds claim each other's words, so that none is left to be fitted: such a trial fails after
-# it has scored train.
+# A model that strips accents reads two of the words as one: a trial with both fails after it has
+# scored train.
 CROSSED = """
 name: crossed
 fields: [text]
@@ -36,11 +36,11 @@ seeds:
   - template: "{text} it was {mask} ."
     verbalizer: {neg: [terrible], pos: [great]}
   - template: "{text} not {mask} ."
-    verbalizer: {neg: [great], pos: [terrible]}
+    verbalizer: {neg: [terrible], pos: [great]}
 templates:
   patterns: ["{text} {stem} {mask} ."]
   slots: {stem: [film, it, was]}
-label_words: {per_label: [1, 2], search: true}
+label_words: {per_label: [2, 2], candidates: {neg: [gréat]}, search: true}
 calibration: [none, contextual]
 """
 

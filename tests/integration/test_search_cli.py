@@ -218,7 +218,8 @@ def test_a_better_prompt_is_found_and_said_to_be_better(improved: tuple[Path, En
     verdict, best = document(run / "verdict.json"), document(run / "best.json")
     assert "The winner beats the best seed prompt on test." in done.out
     assert best["verbalizer"] == {"neg": ["terrible"], "pos": ["great"]}
-    assert best["lineage"][0].startswith("trial ")
+    assert best["lineage"][0]["how"].startswith("seed prompt ")
+    assert "(trial " in best["lineage"][-1]["how"]
     assert verdict["status"] == "improved"
     assert verdict["p_value"] < 0.05
     assert 0 < verdict["low"] <= verdict["lift"] <= verdict["high"]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprompt.errors import AutopromptError
+from autoprompt.lineage import Edit
 from autoprompt.prompts import Calibration, ModelIdentity, Prompt, TokenRecord, TriggerTokens
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template, escape
@@ -52,7 +53,7 @@ def prompts(draw):
                 st.booleans(),
             )
         ),
-        lineage=tuple(draw(st.lists(texts, max_size=3))),
+        lineage=tuple(Edit(how) for how in draw(st.lists(texts, max_size=3))),
         scores=draw(st.dictionaries(texts, st.dictionaries(texts, finite, max_size=2), max_size=2)),
         splits=draw(st.dictionaries(texts, texts, max_size=2)),
         versions=draw(st.dictionaries(texts, texts, max_size=2)),

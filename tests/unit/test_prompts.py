@@ -6,6 +6,7 @@ import json
 import pytest
 
 from autoprompt.errors import InputError, PromptError
+from autoprompt.lineage import Edit
 from autoprompt.prompts import (
     Calibration,
     Frame,
@@ -30,7 +31,10 @@ FULL = Prompt(
     calibration=Calibration("contextual", (0.25, -1.5)),
     model=ModelIdentity("bert-base", "abc", "masked", "t0k", "w0w"),
     tokens=TokenRecord((2, 3, 4), {"bad": (9,), "good": (8, 1)}, 512, False),
-    lineage=("seed 2", "trigger 1"),
+    lineage=(
+        Edit("seed 2", "{text} It was {mask}.", {"neg": ("bad",), "pos": ("good",)}),
+        Edit("trigger 1"),
+    ),
     scores={"dev": {"value": 0.9, "n": 32, "low": 0.8, "high": 1.0}},
     splits={"dev": "0123456789abcdef"},
     versions={"torch": "2.10"},
@@ -238,7 +242,7 @@ def test_missing_key_is_named(key):
         {"tokens": {"probe": [1], "words": {}, "max_length": "512", "ids_only": False}},
         {"tokens": {"probe": [1], "words": {}, "max_length": 512, "ids_only": 0}},
         {"tokens": {"probe": [1.5], "words": {}, "max_length": 512, "ids_only": True}},
-        {"lineage": "seed"},
+        {"lineage": [5]},
         {"scores": "ab"},
         {"scores": [1]},
         {"splits": {"dev": 5}},

@@ -135,7 +135,6 @@ def test_accents_of_labels_are_composed():
         ("It was {mask}.", "shows no field"),
         ("{txt} It was {mask}.", "did you mean 'text'?"),
         ("{text} { {mask}", "at column 8"),
-        ("{text} {trigger:3} {mask}", "has a trigger slot, which a search space cannot fill"),
     ],
 )
 def test_bad_seed_template_gives_its_line(template, reason):
@@ -219,7 +218,6 @@ def test_unused_slot_is_refused():
         ('["a {text.x}"]', "is not a slot"),
         ('["a", "{mask}"]', "has 2 {mask} slots"),
         ('["a", "{nothing}"]', "unknown slot {nothing}"),
-        ('["a", "{trigger:2}"]', "has a trigger slot"),
     ],
 )
 def test_bad_options_are_refused(options, reason):

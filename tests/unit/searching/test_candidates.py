@@ -80,7 +80,7 @@ def test_slots_are_asked_for_only_where_the_pattern_has_them() -> None:
 
 
 def test_fitted_words_ask_for_their_number() -> None:
-    found = table().suggest(trial := Fixed(words=FITTED, words_per_label=2))
+    found = table().suggest(trial := Fixed(words=FITTED + "likelihood ratio", words_per_label=2))
     assert (found.words, found.per_label) == (None, 2)
     assert "aggregation" in trial.asked
 

@@ -1,0 +1,437 @@
+"""Templates from a T5, which was trained to fill gaps: LM-BFF's template generation.
+
+The label word of each train example is put beside its text with a gap on both sides of it, and a
+beam search looks for the two fillings that are likeliest over all examples together
+(Gao, Fisch and Chen 2021, section 5.2)::
+
+    A fine film. <extra_id_0> great <extra_id_1></s>      ->      {text} It was {mask}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autoprompt.errors import (
+    InputError,
+    ModelError,
+    ScoringError,
+    TaskError,
+    TemplateError,
+    VerbalizerError,
+    listing,
+)
+from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.loading import (
+    Family,
+    check_directory,
+    check_vocabulary,
+    check_weights,
+    clear_errors,
+    commit_of,
+    quiet,
+    to_device,
+)
+from autoprompt.models.text_reader import reader_of_text
+from autoprompt.models.truncation import levelled
+from autoprompt.tasks.examples import Example
+from autoprompt.templates import escape
+
+SENTINELS = ("<extra_id_0>", "<extra_id_1>", "<extra_id_2>")
+# Told to `check_weights`; these models are no `LanguageModel`, and are not prompted.
+FAMILY = Family(
+    "seq2seq", "AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING", PromptEncoder
+)
+MAX_LENGTH = 256  # tokens of an input, as in LM-BFF's code
+Ids = tuple[int, ...]
+
+
+class SentinelInfiller:
+    """Fills the gaps around a label word, one filling for many examples.
+
+    Attributes:
+        forwards: sequences run so far. A row of the beam counts as one sequence for each example,
+            however many steps it makes: its keys and values are kept, so that all its steps
+            together are one pass. So a placement costs examples x the widest beam.
+        tokens: tokens run so far, in encoder and decoder; an input is encoded once.
+
+    Args:
+        module: a T5-like model, in evaluation mode.
+        tokenizer: its fast tokenizer, with the sentinels.
+        name: for messages.
+        max_length: the most tokens of an input; texts are cut at the end that is farther from the
+            gaps, the longest first.
+
+    Raises:
+        ModelError: the tokenizer is not a fast one, or has no sentinels.
+    """
+
+    def __init__(
+        self, module: Any, tokenizer: Any, name: str, max_length: int = MAX_LENGTH
+    ) -> None:
+        vocabulary = tokenizer.get_vocab()
+        if missing := [token for token in SENTINELS if token not in vocabulary]:
+            raise ModelError(
+                f"{name!r} has no sentinel tokens ({listing(missing)}), which stand for the gaps; "
+                f"choose a T5, for example google-t5/t5-base"
+            )
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                f"the tokenizer of {name!r} has no fast version; convert it with transformers and "
+                f"save it as tokenizer.json"
+            )
+        self.module = module
+        self.tokenizer = tokenizer
+        self.name = name
+        self.max_length = max_length
+        self.forwards = 0
+        self.tokens = 0
+        self._sentinels: Ids = tuple(vocabulary[token] for token in SENTINELS)
+        self._reader = reader_of_text(tokenizer)
+        self._end: int = tokenizer.eos_token_id
+        start = module.config.decoder_start_token_id
+        self._start: int = tokenizer.pad_token_id if start is None else start
+        # The width of the logits, which may be more than the tokenizer has.
+        size = module.get_output_embeddings().weight.shape[0]
+        self._rules = _Rules.of(tokenizer, self._ids("it"), size)
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        device: str = "cpu",
+        *,
+        revision: str = "",
+        trust_remote_code: bool = False,
+        max_length: int = MAX_LENGTH,
+    ) -> SentinelInfiller:
+        """Load a T5-like model in float32 from a directory or by its Hugging Face name.
+
+        Raises:
+            ModelError: the model is absent, damaged or no sequence-to-sequence model, has weights
+                other than safetensors, or has no sentinel tokens.
+        """
+        import transformers
+
+        path = Path(name)
+        local = path.is_dir()
+        if local and revision:
+            raise ModelError(f"{name!r} is a directory, which has no revisions; leave it out")
+        if local:
+            check_directory(path)
+        elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+            raise ModelError(f"no model directory at {name}; check the path")
+        options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        if revision:
+            options["revision"] = revision
+        with clear_errors(name, "configuration", local), quiet():
+            config = transformers.AutoConfig.from_pretrained(name, **options)
+            commit = "" if local else commit_of(name, revision)
+        if commit:
+            options["revision"] = commit  # tokenizer and weights of one state of the repository
+        remote = FAMILY.loader in (getattr(config, "auto_map", None) or {})
+        if type(config) not in getattr(transformers, FAMILY.table) and not remote:
+            raise ModelError(
+                f"{name!r} is a {config.model_type!r} model, which does not write text from text; "
+                f"choose a T5, for example google-t5/t5-base"
+            )
+        with clear_errors(name, "tokenizer", local), quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+        with clear_errors(name, "weights", local), quiet():
+            module, info = getattr(transformers, FAMILY.loader).from_pretrained(
+                name,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `check_weights` names them
+                dtype="float32",
+                **options,
+            )
+        if missing := sorted(str(key) for key in info["missing_keys"]):
+            raise ModelError(  # `check_weights` tells head and body by a prefix, which T5 lacks
+                f"{name!r} lacks weights ({listing(missing, 3)}), which would be random; choose a "
+                f"checkpoint saved from a {FAMILY.name} language model"
+            )
+        check_weights(name, module, info, FAMILY)
+        check_vocabulary(name, module, tokenizer)
+        to_device(module.eval(), device)
+        return cls(module, tokenizer, name, max_length)
+
+    def generate(
+        self,
+        examples: Sequence[Example],
+        fields: Sequence[str],
+        words: Mapping[str, str],
+        *,
+        beam: int = 100,
+        most: int = 100,
+        max_tokens: int = 20,
+    ) -> list[tuple[str, float]]:
+        """Templates whose words are likely over all examples together.
+
+        With one field the label word is put after the text and before it, with several between
+        each two of them; each placement has a beam of its own and gives an equal share.
+
+        Args:
+            examples: labelled; LM-BFF takes the whole few-shot train split.
+            fields: the task's; each stands in every template, in this order.
+            words: label to word.
+            beam: rows of the beam. Their keys and values are kept for every example: with 100
+                rows, 32 examples and 10 tokens a t5-base takes 2.4 GB for them.
+            most: the most templates that are returned.
+            max_tokens: the most tokens in the two gaps together.
+
+        Returns:
+            Template texts, each once, with the sums over the examples of the log-probability of
+            the two fillings with the sentinels that end them, the likeliest first.
+
+        Raises:
+            InputError: a number is smaller than 1.
+            TaskError: there is no example or no field, or an example lacks a field.
+            VerbalizerError: the label of an example has no word.
+            TemplateError: label word and gaps alone are longer than `max_length`, or a text holds
+                a NUL.
+            ScoringError: the model gave scores that are not finite, or the memory is too small.
+        """
+        for name, value in {"beam": beam, "most": most, "max_tokens": max_tokens}.items():
+            if value < 1:
+                raise InputError(f"{name} must be 1 or more; it is {value}")
+        _check(examples, fields, words)
+        cuts = range(1, len(fields)) if len(fields) > 1 else (1, 0)
+        found: dict[str, float] = {}
+        for number, cut in enumerate(cuts):
+            before, after = fields[:cut], fields[cut:]
+            inputs = [
+                self._input(example, before, after, words[str(example.label)])
+                for example in examples
+            ]
+            texts: dict[str, float] = {}
+            for row in self._searched(inputs, beam, max_tokens):
+                texts.setdefault(self._template(before, after, row.tokens), row.score)
+            share = most // len(cuts) + (number < most % len(cuts))
+            found |= dict(list(texts.items())[:share])
+        return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+    # -- text and ids -------------------------------------------------------------------------
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._reader.encode(text, add_special_tokens=False).ids)
+
+    def _input(
+        self, example: Example, before: Sequence[str], after: Sequence[str], word: str
+    ) -> list[int]:
+        """Texts, first gap, label word, second gap, texts, end."""
+        ids = {name: self._ids(example.fields[name]) for name in (*before, *after)}
+        lengths = {name: len(found) for name, found in ids.items()}
+        middle = [self._sentinels[0], *self._ids(f" {word}"), self._sentinels[1]]
+        room = self.max_length - len(middle) - 1
+        if room < 0:
+            raise TemplateError(
+                f"the label word {word!r} with its gaps has {len(middle) + 1} tokens, the limit is "
+                f"{self.max_length}; raise max_length or take a shorter word"
+            )
+        if (surplus := sum(lengths.values()) - room) > 0:
+            left = levelled(lengths, dict.fromkeys(lengths, 1), surplus)
+            for name in ids:  # what stays is what is next to the gaps
+                cut = lengths[name] - left[name]
+                ids[name] = ids[name][cut:] if name in before else ids[name][: left[name]]
+        return [
+            *(token for name in before for token in ids[name]),
+            *middle,
+            *(token for name in after for token in ids[name]),
+            self._end,
+        ]
+
+    def _template(self, before: Sequence[str], after: Sequence[str], tokens: Ids) -> str:
+        cut = tokens.index(self._sentinels[1])
+        first, second = (
+            escape("".join(self._rules.texts[token] for token in gap))
+            for gap in (tokens[:cut], tokens[cut + 1 : -1])
+        )
+        left, right = (" ".join(f"{{{name}}}" for name in side) for side in (before, after))
+        return " ".join(f"{left}{first} {{mask}}{second} {right}".split())
+
+    # -- the search ---------------------------------------------------------------------------
+
+    def _searched(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[_Row]:
+        """The best finished rows, the best first."""
+        try:
+            with torch.inference_mode():
+                return self._beam_search(inputs, beam, max_tokens)
+        except torch.OutOfMemoryError as error:
+            raise ScoringError(
+                f"a beam of {beam} rows over {len(inputs)} examples does not fit into the memory "
+                f"of {str(self.module.device)!r}; take a smaller beam or fewer examples"
+            ) from error
+
+    def _beam_search(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[_Row]:
+        decoders = [_Decoder(self.module, ids) for ids in inputs]
+        pool = [_Row((), 0.0, 0, 0)]
+        fed = [[self._start, self._sentinels[0]]]
+        steps = widest = 0
+        # A row's score only sinks as it grows, so the finished ones wait in the pool.
+        while live := [row for row in pool if row.closed < 2]:
+            parents = [row.parent for row in live]
+            totals = self._summed(decoders, parents, fed)
+            totals += torch.tensor([row.score for row in live], dtype=torch.float64)[:, None]
+            for at, row in enumerate(live):
+                totals[at, self._barred(row, max_tokens)] = -torch.inf
+            best = totals.flatten().topk(min(beam, totals.numel()))
+            grown = [row for row in pool if row.closed == 2]
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                if score > -torch.inf:
+                    parent, token = divmod(index, totals.shape[1])
+                    closed = live[parent].closed + (token in self._sentinels)
+                    grown.append(_Row((*live[parent].tokens, token), score, closed, parent))
+            pool = sorted(grown, key=lambda row: (-row.score, row.tokens))[:beam]
+            widest, steps = max(widest, len(live)), steps + len(live) * len(fed[0])
+            fed = [[row.tokens[-1]] for row in pool if row.closed < 2]
+        self.forwards += len(inputs) * widest
+        self.tokens += sum(len(ids) for ids in inputs) + len(inputs) * steps
+        return pool
+
+    def _summed(
+        self, decoders: Sequence[_Decoder], parents: list[int], fed: list[list[int]]
+    ) -> torch.Tensor:
+        """Next tokens' log-probabilities, summed over examples: shape `(rows, vocab_size)`.
+
+        The last sentinel stands for the end of the text too: T5 ends with either.
+        """
+        last = self._sentinels[2]
+        total = torch.zeros((len(fed), len(self._rules.barred)), dtype=torch.float64)
+        for decoder in decoders:
+            logs = decoder.step(parents, fed)
+            logs[:, last] = torch.logaddexp(logs[:, last], logs[:, self._end])
+            total += logs
+        if not torch.isfinite(total).all():
+            raise ScoringError(
+                f"model {self.name!r} gave scores that are not finite (NaN or infinite); its "
+                f"weights are damaged: copy or download them again"
+            )
+        return total
+
+    def _barred(self, row: _Row, max_tokens: int) -> torch.Tensor:
+        """What may not come next: shape `(vocab_size,)`."""
+        rules = self._rules
+        if len(row.tokens) - row.closed >= max_tokens:
+            barred = torch.ones_like(rules.barred)
+        elif not row.tokens or row.tokens[-1] == self._sentinels[1]:
+            barred = rules.barred | rules.glued
+        else:
+            barred = rules.barred.clone()
+            barred[row.tokens[-1]] |= rules.marks[row.tokens[-1]]
+        barred[self._sentinels[row.closed + 1]] = False
+        return barred
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the beam: tokens after the first sentinel, and how many gaps they have closed."""
+
+    tokens: Ids
+    score: float
+    closed: int
+    parent: int
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What may stand in a template, for each entry of the vocabulary.
+
+    Attributes:
+        texts: what it adds to a text before it; empty for special tokens.
+        barred: it never may: special tokens, lone spaces, parts of a character, and one
+            punctuation mark several times ("....", as LM-BFF's code does).
+        glued: it goes on with a word, so it may not touch a slot.
+        marks: it is punctuation, which may not stand twice in a row.
+    """
+
+    texts: tuple[str, ...]
+    barred: torch.Tensor
+    glued: torch.Tensor
+    marks: torch.Tensor
+
+    @classmethod
+    def of(cls, tokenizer: Any, anchor: Sequence[int], size: int) -> _Rules:
+        """The rules of a tokenizer; entries after its last one, up to `size`, are barred."""
+        special = set(tokenizer.all_special_ids) | {
+            token for token, added in tokenizer.added_tokens_decoder.items() if added.special
+        }
+        rows = [[*anchor, token] for token in range(min(len(tokenizer), size))]
+        decode = tokenizer.backend_tokenizer.decode_batch
+        bare = len(decode([list(anchor)], skip_special_tokens=False)[0])
+        found = [text[bare:] for text in decode(rows, skip_special_tokens=False)]
+        texts = ["" if token in special else text for token, text in enumerate(found)]
+        texts += [""] * (size - len(texts))
+        marks = [not any(char.isalnum() for char in text) for text in texts]
+        barred = [
+            not text.strip() or "\ufffd" in text or (len(text.strip()) > 1 and mark)
+            for text, mark in zip(texts, marks, strict=True)
+        ]
+        glued = [text[:1].isalnum() for text in texts]
+        return cls(tuple(texts), torch.tensor(barred), torch.tensor(glued), torch.tensor(marks))
+
+
+class _Decoder:
+    """The decoder on one example, for all rows of the beam at once.
+
+    The rows share the keys and values of the encoder's states, as views; no padding is needed.
+    """
+
+    def __init__(self, module: Any, ids: list[int]) -> None:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        self._module = module
+        encoder = module.get_encoder()
+        self._states = encoder(input_ids=torch.tensor([ids], device=module.device))[0]
+        self._own: Any = DynamicCache()
+        self._shared: Any = DynamicCache()
+        self._cache = EncoderDecoderCache(self._own, self._shared)
+        self._single: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def step(self, parents: list[int], fed: list[list[int]]) -> torch.Tensor:
+        """Log-probabilities of what comes after the fed tokens.
+
+        Args:
+            parents: for each row the row of the last step that it goes on with.
+            fed: for each row its new tokens.
+
+        Returns:
+            Shape `(rows, vocab_size)`, float64, on the CPU.
+        """
+        device, count = self._module.device, len(fed)
+        if self._single:
+            self._own.batch_select_indices(torch.tensor(parents, device=device))
+            for layer, (keys, values) in zip(self._shared.layers, self._single, strict=True):
+                layer.keys = keys.expand(count, -1, -1, -1)
+                layer.values = values.expand(count, -1, -1, -1)
+        logits = self._module(
+            encoder_outputs=(self._states.expand(count, -1, -1),),
+            decoder_input_ids=torch.tensor(fed, device=device),
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits[:, -1]
+        if not self._single:
+            self._single = [(layer.keys, layer.values) for layer in self._shared.layers]
+        found: torch.Tensor = torch.log_softmax(logits.float(), -1).cpu().double()
+        return found
+
+
+def _check(examples: Sequence[Example], fields: Sequence[str], words: Mapping[str, str]) -> None:
+    if not examples or not fields:
+        raise TaskError("templates are generated from examples with texts; give one at least")
+    for example in examples:
+        if missing := [name for name in fields if name not in example.fields]:
+            raise TaskError(
+                f"an example has no text for {listing(missing)}; it has: {listing(example.fields)}"
+            )
+        if any("\0" in example.fields[name] for name in fields):  # see `text_reader`
+            raise TemplateError("a text holds a NUL character; remove it")
+        if example.label not in words:
+            raise VerbalizerError(
+                f"an example has the label {example.label!r}, for which no word is given; there "
+                f"are words for: {listing(words)}"
+            )

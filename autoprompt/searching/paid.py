@@ -1,0 +1,77 @@
+"""What a trial ran, small enough for a trial attribute.
+
+The ledger counts a sequence once in a run. After an interruption the cache is empty, and what an
+earlier process has paid for must not be counted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoprompt.prompts import Frame, Prompt
+from autoprompt.scoring.calibration import content_free
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.candidates import Candidate
+from autoprompt.searching.selection_data import SelectionData
+from autoprompt.tasks.task import Task
+from autoprompt.templates import Template
+
+
+def is_fitted(candidate: Candidate) -> bool:
+    """Whether a candidate's scores on train depend on train."""
+    fits_words = candidate.words is None and candidate.verbalizer is None
+    return fits_words or candidate.calibration == "batch"
+
+
+def paid_rows(
+    task: Task, data: SelectionData, candidate: Candidate, bare: Frame, prompt: Prompt, seen: int
+) -> dict[str, Any]:
+    """What a trial looked at.
+
+    Args:
+        task: whose train split the demonstrations are of.
+        data: the selection data.
+        candidate: what was scored.
+        bare: its frame without demonstrations, where words are fitted.
+        prompt: as it was scored.
+        seen: how many of the selection examples that may judge it.
+    """
+    fit_rows = "none"
+    if is_fitted(candidate) and data.fit_count and seen and not candidate.label_fitted:
+        fit_rows = "all"  # cross-fitting scores every fold
+    elif candidate.calibration == "batch":
+        fit_rows = "not shown"
+    fits_words = candidate.words is None and candidate.verbalizer is None
+    return {
+        "bare": bare.template.text if fits_words else None,
+        "template": prompt.template.text,
+        "triggers": [list(slot) for slot in prompt.frame.triggers],
+        "demonstrations": prompt.frame.demonstrations,
+        "shown": [task.train.index(example) for example in prompt.demonstrations],
+        "content_free": candidate.calibration == "contextual",
+        "fit_rows": fit_rows,
+        "start": data.judges_from(candidate.label_fitted),
+        "seen": seen,
+    }
+
+
+def restore_paid(
+    scorer: WordScorer, task: Task, data: SelectionData, paid: Mapping[str, Any]
+) -> None:
+    """Tell the scorer what an earlier process of this run has paid for."""
+    triggers = tuple(tuple(slot) for slot in paid["triggers"])
+    frame = Frame(Template.parse(paid["template"]), triggers, paid["demonstrations"])
+    if paid.get("line"):  # words are fitted again to a trigger search's prompts
+        scorer.mark_paid(frame, data.fit)
+    if paid["bare"] is not None:
+        scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers), data.fit)
+    if paid["content_free"]:
+        scorer.mark_paid(frame, content_free(task.fields))
+    if paid["fit_rows"] == "all":
+        scorer.mark_paid(frame, data.fit)
+    elif paid["fit_rows"] == "not shown":
+        shown = [task.train[index] for index in paid["shown"]]
+        scorer.mark_paid(frame, [e for e in data.fit if e not in shown])
+    start = paid["start"]
+    scorer.mark_paid(frame, data.examples[start : start + paid["seen"]])

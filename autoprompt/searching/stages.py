@@ -1,0 +1,207 @@
+"""What each trial of a search is: a seed, a recipe's own prompt, a composed one, a refined one.
+
+The order is fixed by what is stored: a resumed run goes through the same stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.study import Study
+
+from autoprompt.errors import SearchError
+from autoprompt.models.infilling import SentinelInfiller
+from autoprompt.scoring.ledger import Spent
+from autoprompt.searching.budget import NO_NEW, Budget
+from autoprompt.searching.candidates import Candidate, ModelTemplate
+from autoprompt.searching.generation import Generated, fill, generate_with_t5
+from autoprompt.searching.recipes import Recipe
+from autoprompt.searching.records import Record
+from autoprompt.searching.refinement import Refiner, Step
+from autoprompt.searching.trials import Outcome, TrialRunner
+from autoprompt.space_content import TriggerPlan
+from autoprompt.templates import Template
+
+SEED, FIRST, COMPOSED, REFINED = "seed", "recipe's own", "composed", "refined"
+WRITTEN_TEMPLATES = "templates by the model"
+FILL_EXAMPLES = 8
+EXHAUSTED = 20  # repetitions in a row after which a space has little new to compose
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a search is.
+
+    Attributes:
+        records: of its trials.
+        prompts: different ones scored.
+        forwards: spent, as a budget counts.
+        seconds: since it began.
+        repeats: trials in a row that gave nothing new.
+    """
+
+    records: tuple[Record, ...]
+    prompts: int
+    forwards: int
+    seconds: float
+    repeats: int
+
+
+class Stages:
+    """Decides on the next trial.
+
+    Args:
+        runner: scores candidates.
+        recipe: the way to search.
+        infiller: a T5 that writes templates, or None: the model itself does.
+    """
+
+    def __init__(
+        self, runner: TrialRunner, recipe: Recipe, infiller: SentinelInfiller | None = None
+    ) -> None:
+        self.runner = runner
+        self.table = runner.table
+        self.recipe = recipe
+        self.infiller = infiller
+        self.refiner: Refiner | None = None
+        plan = self.table.space.triggers
+        if plan is None and self.table.has_trigger_slots:
+            plan = TriggerPlan()
+        if plan is not None:
+            self.refiner = Refiner(runner, plan, recipe.triggers, recipe.parents)
+        self._first: list[Candidate] = []
+
+    # -- which kind ---------------------------------------------------------------------------
+
+    def next_kind(self, done: Done, budget: Budget) -> tuple[str | None, str]:
+        """The next trial's kind, or None and why the search ends."""
+        index = len(done.records)
+        if index < self.table.seeds:
+            return SEED, ""
+        kinds: list[tuple[str, int]] = []
+        if index < self.table.seeds + len(self._first):
+            kinds = [(FIRST, self.runner.most_forwards())]
+        else:
+            if self.refiner is not None and self._may_refine(done, budget):
+                kinds.append((REFINED, self.refiner.most_forwards()))
+            if self.recipe.composes:
+                kinds.append((COMPOSED, self.runner.most_forwards()))
+        reason = NO_NEW
+        for kind, bound in kinds:
+            stop = budget.finish_reason(
+                done.prompts, done.forwards, done.seconds, bound, done.repeats
+            )
+            if stop is None:
+                return kind, ""
+            reason = stop
+        return None, reason
+
+    def _may_refine(self, done: Done, budget: Budget) -> bool:
+        begun = any(record.line for record in done.records)
+        used = budget.share_used(done.prompts, done.forwards, done.seconds)
+        early = used < self.recipe.share_before_triggers and done.repeats < EXHAUSTED
+        if not begun and early and self.recipe.composes:
+            return False
+        return self._line(done.records) is not None
+
+    # -- a recipe's own prompts, and the model's templates -----------------------------------------
+
+    def first(self, index: int) -> Candidate:
+        """The recipe's own prompt of a proposal."""
+        return self._first[index - self.table.seeds]
+
+    def write_templates(self, study: Study, records: Sequence[Record]) -> Spent:
+        """Let the model write templates from the best seed, and fix the recipe's own prompts.
+
+        What was written is kept in the study; a resumed run finds it there.
+
+        Returns:
+            What it cost; the same for a resumed run.
+        """
+        spent = Spent()
+        if self.table.space.generated:
+            known = study.user_attrs.get(WRITTEN_TEMPLATES)
+            if known is None:
+                generated, spent = self._generated(records)
+                known = {
+                    "templates": [[g.template.text, list(g.edits)] for g in generated],
+                    "spent": spent.to_dict(),
+                }
+                study.set_user_attr(WRITTEN_TEMPLATES, known)
+            spent = Spent.from_dict(known["spent"])
+            self.table.written = [
+                ModelTemplate(Template.parse(text), tuple(path))
+                for text, path in known["templates"]
+            ]
+            by = self.infiller.name if self.infiller else "the model"
+            self.table.generator = f"filled in by {by}"
+            self.table.written_with_labels = self._conditioned
+        self._first = self.recipe.first(self.table)
+        return spent
+
+    @property
+    def _conditioned(self) -> bool:
+        return self.recipe.conditioned or self.infiller is not None
+
+    def _generated(self, records: Sequence[Record]) -> tuple[list[Generated], Spent]:
+        space, data = self.table.space, self.runner.data
+        best = max(
+            (record for record in records if record.outcome is not None),
+            key=lambda record: (_value(record), -record.proposal),
+        )
+        words = self.table.verbalizers[self.table.seed_words(best.proposal)]
+        first = {label: group[0] for label, group in zip(words.labels, words.words, strict=True)}
+        if self.infiller is not None:
+            return generate_with_t5(
+                self.infiller, data.fit, space.fields, first, most=space.generated
+            )
+        template = space.seeds[best.proposal].template
+        examples = data.fit if self._conditioned else data.fit[:FILL_EXAMPLES]
+        return fill(
+            self.runner.scorer.model,
+            template,
+            examples,
+            first if self._conditioned else None,
+            most=space.generated,
+        )
+
+    # -- refinement -------------------------------------------------------------------------------
+
+    def line_of(self, records: Sequence[Record]) -> Mapping[str, Any]:
+        """The state of the trigger search whose turn it is."""
+        found = self._line(records)
+        if found is None:
+            raise SearchError("no trigger search is left to go on with")
+        return found
+
+    def step(self, line: Mapping[str, Any], records: Sequence[Record]) -> Step:
+        """One step of a trigger search."""
+        assert self.refiner is not None
+        before = records[line["parent"]].outcome
+        for record in records:
+            if record.line and record.line["line"] == line["line"] and record.outcome:
+                before = record.outcome
+        assert before is not None
+        return self.refiner.step(line, before)
+
+    def _line(self, records: Sequence[Record]) -> dict[str, Any] | None:
+        assert self.refiner is not None
+        states = [record.line for record in records if record.line]
+        begun = next((n for n, record in enumerate(records) if record.line), len(records))
+        outcomes: list[tuple[int, Outcome]] = [
+            (record.proposal, record.outcome)
+            for record in records[:begun]
+            if record.outcome is not None and self._may_be_parent(record)
+        ]
+        return self.refiner.next_line(outcomes, states)
+
+    def _may_be_parent(self, record: Record) -> bool:
+        """A recipe's own prompts, where it has some, are what it refines."""
+        return not self._first or record.proposal >= self.table.seeds
+
+
+def _value(record: Record) -> float:
+    value = record.outcome.value if record.outcome else None
+    return value if value is not None else float("-inf")

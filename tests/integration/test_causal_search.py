@@ -1,0 +1,110 @@
+"""A causal model searches, ships and predicts as a masked one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+import autoprompt as ap
+from autoprompt.errors import TemplateError, VerbalizerError
+from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.progress import Observer
+
+SPACE = """
+name: left to right
+fields: [text]
+labels: [neg, pos]
+seeds:
+  - template: "{text} it was {mask} ."
+    verbalizer: {neg: [terrible], pos: [great]}
+  - template: "film : {text} . answer : {mask}"
+    verbalizer: {neg: [bad, awful], pos: [good, fine]}
+templates:
+  patterns: ["{text} {stem} {mask}{end}"]
+  slots: {stem: ["it was", "this is"], end: [" .", "!", ""]}
+label_words:
+  per_label: [1, 2]
+  candidates: {neg: [boring, dull, unspeakably], pos: [funny, warm]}
+  search: true
+demonstrations: {per_label: [0, 1]}
+calibration: [none, contextual, batch]
+"""
+Models = Callable[[str], MaskedLanguageModel]
+
+
+class Notes(Observer):
+    """Keeps what a search says."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def search(
+    task: Path, model: MaskedLanguageModel, space: str, **options: object
+) -> ap.SearchResult:
+    return ap.search(
+        ap.Task.load(task),
+        ap.SearchSpace.parse(space, "space.yaml"),
+        model,
+        budget=ap.Budget(trials=6),
+        seed=3,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("family", tiny_models.CAUSAL)
+def test_a_search_finds_a_prompt_that_predicts_as_it_was_scored(
+    task: Path, family_models: Models, tmp_path: Path, family: str
+) -> None:
+    model, notes = family_models(family), Notes()
+    result = search(task, model, SPACE, out=tmp_path / "run", observer=notes)
+    assert result.prompts == 6
+    assert not [note for note in notes.heard if "failed" in note]
+    assert any("left out: unspeakably" in note for note in notes.heard)
+    best = ap.Prompt.load(tmp_path / "run" / "best.json")
+    assert best.model is not None
+    assert best.model.family == "causal"
+    assert best.tokens is not None
+    assert not best.tokens.ids_only
+    scored = ap.Predictor(best, model).score(ap.Task.load(task).splits["test"])
+    assert scored.metric("accuracy") == pytest.approx(best.scores["test"]["accuracy"]["value"])
+
+
+def test_the_same_seed_gives_the_same_run(task: Path, family_models: Models) -> None:
+    first, second = (search(task, family_models("gpt2"), SPACE) for _ in range(2))
+    assert first.best.digest == second.best.digest
+    assert first.best.scores == second.best.scores
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("{text} it was {mask} .", "{mask} : {text}", TemplateError, r"put \{mask\} last"),
+        (
+            "{text} {stem} {mask}{end}",
+            "{stem} {mask}{end} {text}",
+            TemplateError,
+            r"put \{mask\} last",
+        ),
+        ("[terrible]", "[unspeakably]", VerbalizerError, r"seed prompt 1: .*takes \d+ tokens"),
+    ],
+)
+def test_what_a_causal_model_cannot_read_is_refused_before_anything_is_written(
+    task: Path,
+    family_models: Models,
+    tmp_path: Path,
+    old: str,
+    new: str,
+    error: type[Exception],
+    message: str,
+) -> None:
+    space = SPACE.replace(old, new, 1)
+    with pytest.raises(error, match=message):
+        search(task, family_models("llama"), space, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_TOKEN = re.compile(r"\{[^{}]*\}|\w+|[^\w\s]")
+# A slot holds a name and perhaps a number only, so that no token looks like a mark of the diff.
+_TOKEN = re.compile(r"\{\w+(?::\d+)?\}|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Edit:
         how, text = record.get("how"), record.get("text", "")
         if not isinstance(how, str) or not isinstance(text, str):
             raise TypeError(f"lineage: {record!r} has a step that is not text")
-        words = {str(label): tuple(map(str, w)) for label, w in record.get("words", {}).items()}
+        groups = record.get("words", {})
+        if not all(isinstance(group, list | tuple) for group in groups.values()):
+            raise TypeError(f"lineage: {record!r} has label words that are not lists")
+        words = {str(label): tuple(map(str, group)) for label, group in groups.items()}
         return cls(how, text, words)
 
 

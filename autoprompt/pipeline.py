@@ -13,13 +13,14 @@ from autoprompt.errors import InputError
 from autoprompt.files import write_json
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
-from autoprompt.objective import raw_label_scores
+from autoprompt.objective import Scored, raw_label_scores
 from autoprompt.progress import Observer, forecast_of
 from autoprompt.results import (
     SearchResult,
     completed,
     own_readings,
     read_test,
+    reworded,
     versions,
     write_run,
 )
@@ -35,7 +36,7 @@ from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.stages import Stages
 from autoprompt.searching.storage import open_study
 from autoprompt.searching.study import StudyLoop
-from autoprompt.searching.trials import TrialRunner
+from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.words import words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
@@ -57,6 +58,7 @@ def search(
     seed: int = 0,
     recipe: str | Recipe = "default",
     generator: SentinelInfiller | None = None,
+    robustness: str = "none",
     resume: bool = False,
     observer: Observer | None = None,
 ) -> SearchResult:
@@ -73,6 +75,8 @@ def search(
             "lm-bff", "autoprompt".
         generator: a T5 that writes templates in the place of the model itself, where the space or
             the recipe asks for such.
+        robustness: whether the winner must also hold under other wordings of itself: "none",
+            "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
         observer: hears of the progress.
 
@@ -91,8 +95,8 @@ def search(
     runner = TrialRunner(task, data, table, scorer, seed, words.by_label)
     stages = Stages(runner, way, generator)
     _check_seeds(runner)
-    limits.check(table.seeds, runner.most_forwards())
-    settings = {**_settings(runner), "recipe": way.name}
+    limits.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
+    settings = {**_settings(runner), "recipe": way.name, "robustness": robustness}
     with (
         _run_directory(out, resume) as run,
         _logging_to(run.log),
@@ -100,7 +104,7 @@ def search(
     ):
         write_json(run.config, {**settings, **_described(runner, limits)})
         loop = StudyLoop(study, runner, run, limits, stages, words.spent)
-        session = _Session(loop, observer)
+        session = _Session(loop, observer, robustness)
         session.tell_notes(words.left_out)
         return session.result()
 
@@ -169,10 +173,12 @@ class _Session:
     Args:
         loop: the trials.
         observer: hears of the progress.
+        robustness: see `search`.
     """
 
-    def __init__(self, loop: StudyLoop, observer: Observer) -> None:
-        self.loop, self.observer = loop, observer
+    def __init__(self, loop: StudyLoop, observer: Observer, robustness: str) -> None:
+        self.loop, self.observer, self.robustness = loop, observer, robustness
+        self.rewording = Spent()
         self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
 
     def tell_notes(self, left_out: Sequence[str]) -> None:
@@ -195,7 +201,10 @@ class _Session:
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
-        self.observer.forecast(forecast_of(self.runner, self.loop.budget), self.loop.budget)
+        self.observer.forecast(
+            forecast_of(self.runner, self.loop.budget, self.loop.stages.most_forwards()),
+            self.loop.budget,
+        )
         reason = self.loop.run(self._heard)
         records = self.loop.records
         for record in records:
@@ -203,7 +212,9 @@ class _Session:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
         metric = self.runner.task.metric
         seeds, rule = self.runner.table.seeds, self.loop.stages.recipe.rule
-        selection = select(records, seeds, metric, self.loop.scored_of, rule)
+        selection = select(
+            records, seeds, metric, self.loop.scored_of, rule, self.robustness, self._reworded
+        )
         prompts = len(self.loop.by_digest)
         self._note(
             f"{selection.contenders} of {prompts} prompts clearly beat the best seed on the "
@@ -219,7 +230,7 @@ class _Session:
             baseline=completed(self.runner, selection.baseline, reading.baseline),
             seeds=tuple(outcome.prompt for _, outcome in selection.seeds),
             verdict=reading.verdict,
-            ledger=sum((own.spent for own in readings), self.loop.spent),
+            ledger=sum((own.spent for own in readings), self.loop.spent + self.rewording),
             trials=len(records),
             prompts=prompts,
             finish_reason=reason,
@@ -228,6 +239,11 @@ class _Session:
         )
         write_run(self.directory, self.runner, records, selection, result)
         return result
+
+    def _reworded(self, outcome: Outcome) -> list[Scored]:
+        scores, spent = reworded(self.runner, outcome.prompt)
+        self.rewording += spent
+        return scores
 
     def _note(self, text: str) -> None:
         log.info(text)

@@ -50,8 +50,13 @@ class Observer:
         """Called with something that the user should know."""
 
 
-def forecast_of(runner: TrialRunner, budget: Budget) -> Forecast:
-    """Time a few train examples in the first seed; the rows are not kept and not paid for."""
+def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forecast:
+    """Time a few train examples in the first seed; the rows are not kept and not paid for.
+
+    Args:
+        runner, budget: of the search.
+        most_a_trial: the most forwards that one trial may take.
+    """
     scorer = runner.scorer
     probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
     frame = runner.bare_frame(Candidate(runner.table.space.seeds[0].template, 0))
@@ -63,6 +68,6 @@ def forecast_of(runner: TrialRunner, budget: Budget) -> Forecast:
     rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
     variants = runner.variants()
     trials = budget.likely_trials(len(runner.data.examples) * variants)
-    searching = budget.forwards or trials * runner.most_forwards()
+    searching = budget.forwards or trials * most_a_trial
     final = 2 * len(runner.task.test) * variants
     return Forecast(runner.table.templates, trials, min(searching, 10**9) + final, rate)

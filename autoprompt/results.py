@@ -13,6 +13,7 @@ from optuna.study import Study
 from autoprompt.files import write_json
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
+from autoprompt.robustness import Spread, wording_scores
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
@@ -23,6 +24,7 @@ from autoprompt.searching.verdict import Verdict, judge
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 READINGS = "readings of test"
+SPREAD_EXAMPLES = 32  # of dev; a handful of wordings is scored on each
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,15 @@ def read_test(study: Study, runner: TrialRunner, selection: Selection) -> Readin
     if not selection.kept_seed:
         against = evaluate(baseline, scorers[1], runner.task.test)
     spent = scorers[0].spent + scorers[1].spent
+    verdict = judge(scored, against, runner.task.metric, selection.kept_seed, runner.seed)
+    spread, reworded_spent = _spread(runner, winner)
+    spent += reworded_spent
+    beside = spread
+    if not selection.kept_seed:
+        beside, reworded_spent = _spread(runner, baseline)
+        spent += reworded_spent
     reading = Reading(
-        judge(scored, against, runner.task.metric, selection.kept_seed, runner.seed),
+        replace(verdict, winner_spread=spread, baseline_spread=beside),
         _measures(scored),
         _measures(against),
         replace(spent, seconds=time.perf_counter() - started),
@@ -121,6 +130,19 @@ def read_test(study: Study, runner: TrialRunner, selection: Selection) -> Readin
     )
     study.set_user_attr(READINGS, {**readings, key: reading.to_dict()})
     return reading
+
+
+def reworded(runner: TrialRunner, prompt: Prompt) -> tuple[list[Scored], Spent]:
+    """A prompt's scores under its wordings, its own first, on dev; and what they cost."""
+    scorer = _test_scorer(runner, prompt)
+    examples = runner.data.dev[:SPREAD_EXAMPLES]
+    own = evaluate(prompt, scorer, examples)
+    return [own, *wording_scores(prompt, scorer, examples).values()], scorer.spent
+
+
+def _spread(runner: TrialRunner, prompt: Prompt) -> tuple[Spread, Spent]:
+    scores, spent = reworded(runner, prompt)
+    return Spread.of([scored.metric(runner.task.metric) for scored in scores]), spent
 
 
 def _test_scorer(runner: TrialRunner, prompt: Prompt) -> WordScorer:

@@ -9,7 +9,9 @@ from autoprompt.templates import Template
 
 CALIBRATIONS = ("none", "contextual", "batch")
 WORD_METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
-TRIGGER_POSITIONS = ("before_mask", "prefix", "suffix")
+RECIPES = ("default", "manual", "petal", "lm-bff", "autoprompt")
+ROBUSTNESS = ("none", "gate", "objective")
+TRIGGER_POSITIONS = ("own_words", "before_mask", "prefix", "suffix")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class TriggerPlan:
     """
 
     max_tokens: int = 5
-    positions: tuple[str, ...] = ("before_mask",)
+    positions: tuple[str, ...] = ("own_words", "before_mask")
 
 
 @dataclass(frozen=True)

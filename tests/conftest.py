@@ -19,6 +19,7 @@ atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import planted
 import pytest
 import tiny_models
 import torch
@@ -80,3 +81,17 @@ def family_models(
 def tiny_model(family_models: Callable[[str], MaskedLanguageModel]) -> MaskedLanguageModel:
     """A tiny BERT with random weights: whatever is not about a family can use it."""
     return family_models("bert")
+
+
+@pytest.fixture(scope="session")
+def planted_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of the planted task, trained at the first call (seconds)."""
+    return planted.build(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def planted_model(planted_directory: Path) -> MaskedLanguageModel:
+    """The model of the planted task, loaded."""
+    found = load_model(str(planted_directory))
+    assert isinstance(found, MaskedLanguageModel)
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from autoprompt.lineage import told
 from autoprompt.progress import Forecast, Observer
 from autoprompt.prompts import Prompt
 from autoprompt.results import SearchResult
@@ -88,12 +89,18 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
         click.echo(f"  {_score(prompt, metric)}  {prompt.template.text}   [{prompt.verbalizer}]")
     best = result.best
     click.echo(f"\nWinner: {_score(best, metric)}")
-    click.echo(f"  template     {best.template.text}")
+    click.echo(f"  template     {best.shown}")
     click.echo(f"  label words  {best.verbalizer}")
     click.echo(f"  calibration  {best.calibration.method}")
     if best.demonstrations:
         click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
+    came_from = told(best.lineage)
+    if len(came_from) > 1:
+        click.echo("  came from    " + "\n               ".join(came_from))
     click.echo(f"\nVerdict: {result.verdict}")
+    spread = result.verdict.winner_spread
+    if spread is not None and spread.wordings > 1:
+        click.echo(f"Under other wordings of itself, on dev: {metric} {spread}.")
     if result.own_test_reads > 1:
         click.echo(
             f"This run has read test {result.own_test_reads} times, so this is no first look: take "
@@ -104,6 +111,7 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     click.echo(
         f"\nSpent: {result.trials} trials of {result.prompts} different prompts, "
         f"{result.ledger.forwards:,} forwards, "
+        f"{_backwards(result)}{result.ledger.saved:,} forwards saved by racing, "
         f"{_duration(result.ledger.seconds)}; ended by: {result.finish_reason}"
     )
     click.echo(
@@ -128,6 +136,11 @@ def result_document(result: SearchResult, out: str) -> dict[str, Any]:
         "finish_reason": result.finish_reason,
         "test_reads": result.test_reads,
     }
+
+
+def _backwards(result: SearchResult) -> str:
+    count = result.ledger.backwards
+    return f"{count:,} backward passes, " if count else ""
 
 
 def _until(budget: Budget, forecast: Forecast) -> str:

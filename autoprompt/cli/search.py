@@ -41,6 +41,24 @@ if TYPE_CHECKING:
 @click.option("--k-shot", type=int, default=None, help="Draw k train and k dev examples a label.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--metric", default="", help="accuracy, macro_f1 or matthews; else the task's.")
+@click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    help="A way to search: default, or a neighbour's: manual, petal, lm-bff, autoprompt.",
+)
+@click.option(
+    "--generator",
+    default="",
+    metavar="T5",
+    help="A T5-like model that writes templates, where space or recipe ask for some.",
+)
+@click.option(
+    "--robustness",
+    default="none",
+    show_default=True,
+    help="none, gate or objective: must the winner hold under other wordings of itself?",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -58,6 +76,9 @@ def search(
     seconds: float | None,
     seed: int,
     metric: str,
+    recipe: str,
+    generator: str,
+    robustness: str,
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -67,9 +88,15 @@ def search(
 
     The same command with --resume goes on where an interrupted one stopped.
     """
+    from autoprompt.errors import UnknownNameError
     from autoprompt.runs import RunDirectory
     from autoprompt.searching.budget import Budget
+    from autoprompt.space_content import RECIPES, ROBUSTNESS
     from autoprompt.spaces import SearchSpace
+
+    for kind, name, valid in (("recipe", recipe, RECIPES), ("robustness", robustness, ROBUSTNESS)):
+        if name not in valid:
+            raise UnknownNameError(kind, name, valid)
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
     RunDirectory(out).check(resume)
@@ -84,6 +111,11 @@ def search(
     console.quiet_libraries()
     console.say(console.task_line(task))
     language_model = model_options.load(model)
+    infiller = None
+    if generator:
+        from autoprompt.models.infilling import SentinelInfiller
+
+        infiller = SentinelInfiller.load(generator, model_options.device)
     with console.Console(task.metric) as observer:
         result = run_search(
             task,
@@ -92,6 +124,9 @@ def search(
             out=out,
             budget=limits,
             seed=seed,
+            recipe=recipe,
+            generator=infiller,
+            robustness=robustness,
             resume=resume,
             observer=observer,
         )

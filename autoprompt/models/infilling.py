@@ -10,8 +10,6 @@ beam search looks for the two fillings that are likeliest over all examples toge
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,29 +23,15 @@ from autoprompt.errors import (
     VerbalizerError,
     listing,
 )
-from autoprompt.models.encoding import PromptEncoder
-from autoprompt.models.loading import (
-    Family,
-    check_directory,
-    check_vocabulary,
-    check_weights,
-    clear_errors,
-    commit_of,
-    quiet,
-    to_device,
-)
+from autoprompt.models.infilling_steps import Decoder, Ids, Row, Rules
+from autoprompt.models.seq2seq import load_parts
 from autoprompt.models.text_reader import reader_of_text
 from autoprompt.models.truncation import levelled
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import escape
 
 SENTINELS = ("<extra_id_0>", "<extra_id_1>", "<extra_id_2>")
-# Told to `check_weights`; these models are no `LanguageModel`, and are not prompted.
-FAMILY = Family(
-    "seq2seq", "AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING", PromptEncoder
-)
 MAX_LENGTH = 256  # tokens of an input, as in LM-BFF's code
-Ids = tuple[int, ...]
 
 
 class SentinelInfiller:
@@ -97,7 +81,7 @@ class SentinelInfiller:
         self._start: int = tokenizer.pad_token_id if start is None else start
         # The width of the logits, which may be more than the tokenizer has.
         size = module.get_output_embeddings().weight.shape[0]
-        self._rules = _Rules.of(tokenizer, self._ids("it"), size)
+        self._rules = Rules.of(tokenizer, self._ids("it"), size)
 
     @classmethod
     def load(
@@ -115,49 +99,7 @@ class SentinelInfiller:
             ModelError: the model is absent, damaged or no sequence-to-sequence model, has weights
                 other than safetensors, or has no sentinel tokens.
         """
-        import transformers
-
-        path = Path(name)
-        local = path.is_dir()
-        if local and revision:
-            raise ModelError(f"{name!r} is a directory, which has no revisions; leave it out")
-        if local:
-            check_directory(path)
-        elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise ModelError(f"no model directory at {name}; check the path")
-        options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-        if revision:
-            options["revision"] = revision
-        with clear_errors(name, "configuration", local), quiet():
-            config = transformers.AutoConfig.from_pretrained(name, **options)
-            commit = "" if local else commit_of(name, revision)
-        if commit:
-            options["revision"] = commit  # tokenizer and weights of one state of the repository
-        remote = FAMILY.loader in (getattr(config, "auto_map", None) or {})
-        if type(config) not in getattr(transformers, FAMILY.table) and not remote:
-            raise ModelError(
-                f"{name!r} is a {config.model_type!r} model, which does not write text from text; "
-                f"choose a T5, for example google-t5/t5-base"
-            )
-        with clear_errors(name, "tokenizer", local), quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-        with clear_errors(name, "weights", local), quiet():
-            module, info = getattr(transformers, FAMILY.loader).from_pretrained(
-                name,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # `check_weights` names them
-                dtype="float32",
-                **options,
-            )
-        if missing := sorted(str(key) for key in info["missing_keys"]):
-            raise ModelError(  # `check_weights` tells head and body by a prefix, which T5 lacks
-                f"{name!r} lacks weights ({listing(missing, 3)}), which would be random; choose a "
-                f"checkpoint saved from a {FAMILY.name} language model"
-            )
-        check_weights(name, module, info, FAMILY)
-        check_vocabulary(name, module, tokenizer)
-        to_device(module.eval(), device)
+        module, tokenizer = load_parts(name, device, revision, trust_remote_code)
         return cls(module, tokenizer, name, max_length)
 
     def generate(
@@ -256,7 +198,7 @@ class SentinelInfiller:
 
     # -- the search ---------------------------------------------------------------------------
 
-    def _searched(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[_Row]:
+    def _searched(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[Row]:
         """The best finished rows, the best first."""
         try:
             with torch.inference_mode():
@@ -267,9 +209,9 @@ class SentinelInfiller:
                 f"of {str(self.module.device)!r}; take a smaller beam or fewer examples"
             ) from error
 
-    def _beam_search(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[_Row]:
-        decoders = [_Decoder(self.module, ids) for ids in inputs]
-        pool = [_Row((), 0.0, 0, 0)]
+    def _beam_search(self, inputs: list[list[int]], beam: int, max_tokens: int) -> list[Row]:
+        decoders = [Decoder(self.module, ids) for ids in inputs]
+        pool = [Row((), 0.0, 0, 0)]
         fed = [[self._start, self._sentinels[0]]]
         steps = widest = 0
         # A row's score only sinks as it grows, so the finished ones wait in the pool.
@@ -285,7 +227,7 @@ class SentinelInfiller:
                 if score > -torch.inf:
                     parent, token = divmod(index, totals.shape[1])
                     closed = live[parent].closed + (token in self._sentinels)
-                    grown.append(_Row((*live[parent].tokens, token), score, closed, parent))
+                    grown.append(Row((*live[parent].tokens, token), score, closed, parent))
             pool = sorted(grown, key=lambda row: (-row.score, row.tokens))[:beam]
             widest, steps = max(widest, len(live)), steps + len(live) * len(fed[0])
             fed = [[row.tokens[-1]] for row in pool if row.closed < 2]
@@ -294,7 +236,7 @@ class SentinelInfiller:
         return pool
 
     def _summed(
-        self, decoders: Sequence[_Decoder], parents: list[int], fed: list[list[int]]
+        self, decoders: Sequence[Decoder], parents: list[int], fed: list[list[int]]
     ) -> torch.Tensor:
         """Next tokens' log-probabilities, summed over examples: shape `(rows, vocab_size)`.
 
@@ -313,7 +255,7 @@ class SentinelInfiller:
             )
         return total
 
-    def _barred(self, row: _Row, max_tokens: int) -> torch.Tensor:
+    def _barred(self, row: Row, max_tokens: int) -> torch.Tensor:
         """What may not come next: shape `(vocab_size,)`."""
         rules = self._rules
         if len(row.tokens) - row.closed >= max_tokens:
@@ -325,99 +267,6 @@ class SentinelInfiller:
             barred[row.tokens[-1]] |= rules.marks[row.tokens[-1]]
         barred[self._sentinels[row.closed + 1]] = False
         return barred
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of the beam: tokens after the first sentinel, and how many gaps they have closed."""
-
-    tokens: Ids
-    score: float
-    closed: int
-    parent: int
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """What may stand in a template, for each entry of the vocabulary.
-
-    Attributes:
-        texts: what it adds to a text before it; empty for special tokens.
-        barred: it never may: special tokens, lone spaces, parts of a character, and one
-            punctuation mark several times ("....", as LM-BFF's code does).
-        glued: it goes on with a word, so it may not touch a slot.
-        marks: it is punctuation, which may not stand twice in a row.
-    """
-
-    texts: tuple[str, ...]
-    barred: torch.Tensor
-    glued: torch.Tensor
-    marks: torch.Tensor
-
-    @classmethod
-    def of(cls, tokenizer: Any, anchor: Sequence[int], size: int) -> _Rules:
-        """The rules of a tokenizer; entries after its last one, up to `size`, are barred."""
-        special = set(tokenizer.all_special_ids) | {
-            token for token, added in tokenizer.added_tokens_decoder.items() if added.special
-        }
-        rows = [[*anchor, token] for token in range(min(len(tokenizer), size))]
-        decode = tokenizer.backend_tokenizer.decode_batch
-        bare = len(decode([list(anchor)], skip_special_tokens=False)[0])
-        found = [text[bare:] for text in decode(rows, skip_special_tokens=False)]
-        texts = ["" if token in special else text for token, text in enumerate(found)]
-        texts += [""] * (size - len(texts))
-        marks = [not any(char.isalnum() for char in text) for text in texts]
-        barred = [
-            not text.strip() or "\ufffd" in text or (len(text.strip()) > 1 and mark)
-            for text, mark in zip(texts, marks, strict=True)
-        ]
-        glued = [text[:1].isalnum() for text in texts]
-        return cls(tuple(texts), torch.tensor(barred), torch.tensor(glued), torch.tensor(marks))
-
-
-class _Decoder:
-    """The decoder on one example, for all rows of the beam at once.
-
-    The rows share the keys and values of the encoder's states, as views; no padding is needed.
-    """
-
-    def __init__(self, module: Any, ids: list[int]) -> None:
-        from transformers import DynamicCache, EncoderDecoderCache
-
-        self._module = module
-        encoder = module.get_encoder()
-        self._states = encoder(input_ids=torch.tensor([ids], device=module.device))[0]
-        self._own: Any = DynamicCache()
-        self._shared: Any = DynamicCache()
-        self._cache = EncoderDecoderCache(self._own, self._shared)
-        self._single: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def step(self, parents: list[int], fed: list[list[int]]) -> torch.Tensor:
-        """Log-probabilities of what comes after the fed tokens.
-
-        Args:
-            parents: for each row the row of the last step that it goes on with.
-            fed: for each row its new tokens.
-
-        Returns:
-            Shape `(rows, vocab_size)`, float64, on the CPU.
-        """
-        device, count = self._module.device, len(fed)
-        if self._single:
-            self._own.batch_select_indices(torch.tensor(parents, device=device))
-            for layer, (keys, values) in zip(self._shared.layers, self._single, strict=True):
-                layer.keys = keys.expand(count, -1, -1, -1)
-                layer.values = values.expand(count, -1, -1, -1)
-        logits = self._module(
-            encoder_outputs=(self._states.expand(count, -1, -1),),
-            decoder_input_ids=torch.tensor(fed, device=device),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).logits[:, -1]
-        if not self._single:
-            self._single = [(layer.keys, layer.values) for layer in self._shared.layers]
-        found: torch.Tensor = torch.log_softmax(logits.float(), -1).cpu().double()
-        return found
 
 
 def _check(examples: Sequence[Example], fields: Sequence[str], words: Mapping[str, str]) -> None:

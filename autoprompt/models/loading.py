@@ -193,7 +193,8 @@ def check_vocabulary(name: str, module: Any, tokenizer: Any) -> None:
         raise ModelError(
             f"{name!r} has no tokenizer; put the checkpoint's tokenizer.json beside its weights"
         )
-    size = module.get_input_embeddings().num_embeddings
+    layer = module.get_input_embeddings()
+    size = getattr(layer, "num_embeddings", module.config.vocab_size)
     if len(tokenizer) > size:
         raise ModelError(
             f"{name!r} has a tokenizer of {len(tokenizer)} entries and embeddings for {size}; take "

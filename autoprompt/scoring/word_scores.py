@@ -126,16 +126,19 @@ class WordScorer:
         Raises:
             ModelError: the model does not show them.
         """
-        table = self._ids_in(frame)
-        single = {
-            self.column[word]: ids[0]
-            for word, ids in table.items()
-            if not isinstance(ids, VerbalizerError) and len(ids) == 1
-        }
+        single = self.single_tokens(frame)
         known = open_model(self.model).output_embeddings(np.array(list(single.values())))
         found = np.full((len(self.words), known.shape[1]), np.nan, np.float32)
-        found[list(single)] = known
+        found[[self.column[word] for word in single]] = known
         return found
+
+    def single_tokens(self, frame: Frame) -> dict[str, int]:
+        """The words that are one token at the frame's mask, and that token."""
+        return {
+            word: ids[0]
+            for word, ids in self._ids_in(frame).items()
+            if not isinstance(ids, VerbalizerError) and len(ids) == 1
+        }
 
     def variants(self, frame: Frame) -> int:
         """Forward passes a sequence in a frame: one for each token count among the words."""

@@ -62,8 +62,6 @@ def restore_paid(
     """Tell the scorer what an earlier process of this run has paid for."""
     triggers = tuple(tuple(slot) for slot in paid["triggers"])
     frame = Frame(Template.parse(paid["template"]), triggers, paid["demonstrations"])
-    if paid.get("line"):  # words are fitted again to a trigger search's prompts
-        scorer.mark_paid(frame, data.fit)
     if paid["bare"] is not None:
         scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers), data.fit)
     if paid["content_free"]:

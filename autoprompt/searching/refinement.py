@@ -1,8 +1,9 @@
 """Refining the best candidates by trigger search, one step a trial.
 
 A line is one trigger search: a parent prompt and a place for trigger tokens in it. Its state after
-each step is stored with the trial, so that an interrupted run goes on where it stopped. Label words
-that were fitted are fitted again once the triggers have changed: the two are learnt in turns.
+each step is stored with the trial, so that an interrupted run goes on where it stopped. Beside the
+parent's own words, a line may have words that are fitted anew to every candidate: one forward pass
+scores all words, so that triggers and label words are found together.
 """
 
 from __future__ import annotations
@@ -11,20 +12,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoprompt.models.gradients import open_model
-from autoprompt.objective import Scored, predict, tempered_log_likelihoods
+from autoprompt.objective import Scored, tempered_log_likelihoods
 from autoprompt.prompts import Frame
+from autoprompt.scoring.label_scores import label_scores, log_softmax
 from autoprompt.scoring.ledger import Spent
+from autoprompt.scoring.metrics import Ints
 from autoprompt.searching.candidates import Candidate
+from autoprompt.searching.label_words import Evidence, fit_verbalizer
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
-from autoprompt.searching.triggers import Line, TriggerSearch, TriggerSettings, allowed_tokens
+from autoprompt.searching.triggers import (
+    Ids,
+    JointWords,
+    Line,
+    TriggerSearch,
+    TriggerSettings,
+    allowed_tokens,
+)
 from autoprompt.seeding import derive_seed
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
+LEADING_WORDS = 10  # a label: the gradient follows many fitted words, as the right ones may be new
 PARENTS = 2
+# Reads the model's states, which the exact scores of a step do not come with. Words that it chose
+# are kept while triggers are searched, as in AutoPrompt (Shin et al. 2020, section 2.3).
+NOT_JOINT = "label head"
 
 
 @dataclass(frozen=True)
@@ -65,17 +83,21 @@ class Refiner:
         self.parents = parents
         self.model = open_model(runner.scorer.model)
         space = runner.table.space
-        # Beside a parent's human words, words that are fitted to its triggers get a line.
+        # Beside a parent's own words, words that are fitted to its triggers get a line.
+        methods = [method for method in space.word_methods if method != NOT_JOINT]
         self._words_by = (
-            (space.word_methods[0], space.words_per_label[0]) if space.fit_words else None
+            (methods[0], space.words_per_label[0]) if space.fit_words and methods else None
         )
         self._allowed = allowed_tokens(self.model)
         self._slots: dict[str, list[Slotted]] = {}
 
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
-        step = self.settings.most_forwards(self.runner.variants(), self.plan.max_tokens)
-        return step + self.runner.most_forwards()
+        variants = self.runner.variants()
+        step = self.settings.most_forwards(variants, self.plan.max_tokens)
+        # The words that lead the gradient are fitted to where the step begins.
+        leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
+        return step + leading + self.runner.most_forwards()
 
     def next_line(
         self, outcomes: Sequence[tuple[int, Outcome]], states: Sequence[Mapping[str, Any]]
@@ -98,78 +120,94 @@ class Refiner:
         Args:
             state: of the line.
             before: the outcome that the line's last prompt, or its parent, had.
+
+        Raises:
+            InputError: no token is left that a trigger may be, or words cannot be fitted.
+            ScoringError: scores or gradients are not finite. Whatever is raised, the runner's
+                scorer knows what the step has spent.
         """
         runner = self.runner
         runner.scorer.begin()
         slots = self._slotted(state["parent template"])[state["place"]]
         beam = tuple(tuple(ids) for ids in state["beam"])
-        start = Candidate(
-            slots.template,
-            None,
-            aggregation=state["aggregation"],
-            calibration=state["calibration"],
-            triggers=split_by_slot(slots.template, beam[0]),
-            label_fitted=True,
-        )
-        if state["words"] is None:
-            method, per_label = state["words by"]
-            fitted = replace(start, method=method, per_label=per_label)
-            verbalizer = runner.prompt_of(fitted).verbalizer
-        else:
-            verbalizer = Verbalizer.of(state["words"], aggregation=state["aggregation"])
+        start = self._candidate(state, slots, beam[0])
+        joint, leading = None, replace(start, calibration="none")  # only its words are asked for
+        if start.verbalizer is None:
+            joint = self._joint_words(start)
+            leading = replace(leading, per_label=LEADING_WORDS, aggregation="mean")
         search = TriggerSearch(
             self.model,
             Frame(slots.template),
-            verbalizer,
+            runner.prompt_of(leading).verbalizer,
             runner.data.fit,
             runner.data.fit_gold,
             self.settings,
             derive_seed(runner.seed, "line", state["line"]),
             tuple(state["offsets"]),
             self._allowed,
+            joint,
         )
-        line = search.step(Line(beam, state["step"], state["stale"]))
+        try:
+            line = search.step(Line(beam, state["step"], state["stale"]))
+        finally:
+            runner.scorer.spent += search.spent
         candidate = replace(
-            start,
-            verbalizer=verbalizer,
-            triggers=split_by_slot(slots.template, line.best),
+            self._candidate(state, slots, line.best),
             how=f"{slots.how}, step {line.step}",
             lineage=before.prompt.lineage,
         )
-        improved = line.stale == 0
-        if improved and state["words by"]:
-            candidate = self._with_better_words(candidate, state)
-        chosen = candidate.verbalizer
-        assert chosen is not None
-        return Step(
-            candidate,
-            {
-                **state,
-                "beam": [list(ids) for ids in line.beam],
-                "step": line.step,
-                "stale": line.stale,
-                "words": chosen.as_dict(),
-            },
-            search.spent + runner.scorer.spent,
-        )
+        after = {"beam": [list(ids) for ids in line.beam], "step": line.step, "stale": line.stale}
+        # Who asks again for what a step looked at pays again, resumed run or not.
+        runner.scorer.abandon()
+        return Step(candidate, {**state, **after}, runner.scorer.spent)
 
-    def _with_better_words(self, candidate: Candidate, state: Mapping[str, Any]) -> Candidate:
-        """The candidate with words fitted to its new triggers, if they are likelier on train."""
-        method, per_label = state["words by"]
-        again = replace(candidate, verbalizer=None, method=method, per_label=per_label)
-        fitted = self.runner.prompt_of(again)
-        old = self.runner.prompt_of(candidate)
-        likelihoods = [
-            tempered_log_likelihoods(
-                Scored(
-                    predict(prompt, self.runner.scorer, self.runner.data.fit),
-                    self.runner.data.fit_gold,
+    def _candidate(self, state: Mapping[str, Any], slots: Slotted, ids: Ids) -> Candidate:
+        """The candidate of some trigger tokens: with the line's words, or with fitted ones."""
+        candidate = Candidate(
+            slots.template,
+            None,
+            aggregation=state["aggregation"],
+            calibration=state["calibration"],
+            triggers=split_by_slot(slots.template, ids),
+            label_fitted=True,
+        )
+        if state["words by"]:
+            method, per_label = state["words by"]
+            return replace(candidate, method=method, per_label=per_label)
+        words = Verbalizer.of(state["words"], aggregation=state["aggregation"])
+        return replace(candidate, verbalizer=words)
+
+    def _joint_words(self, start: Candidate) -> JointWords:
+        """Words that are fitted to each candidate, on the folds that do not judge it."""
+        runner = self.runner
+        scorer, data = runner.scorer, runner.data
+        single = scorer.single_tokens(runner.bare_frame(start))
+        column = {word: place for place, word in enumerate(single)}
+        candidates = {
+            label: [word for word in words if word in column]
+            for label, words in runner.candidates.items()
+        }
+
+        def loss(word_scores: NDArray[np.float32], rows: Ints) -> float:
+            gold = data.fit_gold[rows]
+            folds = data.folds[rows] if data.fit_count else np.zeros(len(rows), dtype=np.int64)
+            found = np.empty((len(rows), len(candidates)))
+            evidence = Evidence(word_scores, gold, column)
+            for fold in np.unique(folds):
+                held = folds == fold
+                rest = np.flatnonzero(~held) if data.fit_count else np.arange(len(rows))
+                words = fit_verbalizer(
+                    start.method,
+                    evidence.rows(rest),
+                    candidates,
+                    start.per_label,
+                    start.aggregation,
                 )
-            ).mean()
-            for prompt in (fitted, old)
-        ]
-        better = likelihoods[0] > likelihoods[1]
-        return replace(candidate, verbalizer=fitted.verbalizer) if better else candidate
+                groups = [[column[word] for word in group] for group in words.words]
+                found[held] = label_scores(word_scores[held], groups, start.aggregation)
+            return -float(tempered_log_likelihoods(Scored(log_softmax(found), gold)).mean())
+
+        return JointWords(np.array([[token] for token in single.values()]), loss)
 
     def _beginnings(self, outcomes: Sequence[tuple[int, Outcome]]) -> list[dict[str, Any]]:
         """The lines at their start: the likeliest prompts of different templates."""
@@ -184,6 +222,9 @@ class Refiner:
         lines: list[dict[str, Any]] = []
         for text, (proposal, outcome) in parents.items():
             prompt = outcome.prompt
+            words_by = outcome.words_by
+            if words_by is not None and words_by[0] == NOT_JOINT:
+                words_by = None
             for place, slots in enumerate(self._slotted(text)):
                 known = [list(ids) for ids in prompt.frame.triggers]
                 state = {
@@ -194,14 +235,14 @@ class Refiner:
                     "step": 0,
                     "stale": 0,
                     "words": prompt.verbalizer.as_dict(),
-                    "words by": outcome.words_by,
+                    "words by": words_by,
                     "aggregation": prompt.verbalizer.aggregation,
                     "calibration": prompt.calibration.method,
                     "offsets": list(prompt.calibration.offsets),
                 }
                 lines.append({**state, "line": len(lines)})
-                if outcome.words_by is None and self._words_by is not None:
-                    own = {"words": None, "words by": self._words_by, "calibration": "none"}
+                if words_by is None and self._words_by is not None:
+                    own = {"words by": self._words_by, "calibration": "none"}
                     lines.append({**state, **own, "offsets": [], "line": len(lines)})
         return lines
 

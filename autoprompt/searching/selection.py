@@ -15,12 +15,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from autoprompt.errors import SearchError
+from autoprompt.errors import SearchError, UnknownNameError
 from autoprompt.objective import Scored, tempered_log_likelihoods
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.searching.recipes import BEST_ON_DEV, CLEAR_GAIN
 from autoprompt.searching.records import Record
 from autoprompt.searching.trials import Outcome
+from autoprompt.space_content import ROBUSTNESS
 
 FINALISTS = 10
 ALPHA = 0.05  # nominal chance that any candidate passes that is no better than the seed
@@ -81,6 +82,8 @@ def select(
     metric: str,
     scored_of: Callable[[Outcome], Scored],
     rule: str = CLEAR_GAIN,
+    robustness: str = "none",
+    reworded: Callable[[Outcome], Sequence[Scored]] | None = None,
 ) -> Selection:
     """Choose a prompt.
 
@@ -101,7 +104,16 @@ def select(
         rule: `CLEAR_GAIN` for the above. `BEST_ON_DEV` is what the neighbours' recipes do: the
             best metric on dev among what the recipe tried (among the seeds, if it tried nothing
             else); likelihood, then age, break ties.
+        robustness: one of `ROBUSTNESS`. "gate": a contender's mean metric over its wordings must
+            not be below the baseline's over its own. "objective": of the finalists among the
+            contenders the one with the highest mean likelihood over its wordings wins.
+        reworded: an outcome's scores under its wordings, its own among them; for robustness.
+
+    Raises:
+        UnknownNameError: there is no such way to take robustness in.
     """
+    if robustness not in ROBUSTNESS:
+        raise UnknownNameError("robustness", robustness, ROBUSTNESS)
     full = [
         (record.proposal, record.outcome)
         for record in records
@@ -118,7 +130,10 @@ def select(
     # A candidate that the race dropped had its chance too.
     chances = sum(r.outcome is not None and r.outcome.repeats is None for r in records) - 1
     contenders = [one for one in compared if _is_clear(one, chances)]
-    winner = _most_likely_of_the_best(contenders) if contenders else baseline
+    if robustness != "none" and reworded is not None:
+        winner = _robust(contenders, baseline, metric, robustness, reworded)
+    else:
+        winner = _most_likely_of_the_best(contenders) if contenders else baseline
     if rule == BEST_ON_DEV:
         winner = _best_on_dev([item for item in full if item[0] >= seeds] or own)
     gains = {one.item[0]: one.gain for one in compared} | {baseline[0]: 0.0}
@@ -161,6 +176,31 @@ def _most_likely_of_the_best(contenders: Sequence[Compared]) -> Item:
         if behind.mean() <= standard_error(behind):
             close.append(one)
     return max(close, key=lambda one: (one.gain, -one.item[0])).item
+
+
+def _robust(
+    contenders: Sequence[Compared],
+    baseline: Item,
+    metric: str,
+    robustness: str,
+    reworded: Callable[[Outcome], Sequence[Scored]],
+) -> Item:
+    """The choice among the likeliest contenders with their wordings in view."""
+    finalists = sorted(contenders, key=lambda one: (-one.gain, one.item[0]))[:FINALISTS]
+    if robustness == "gate":
+        bar = float(np.mean([scored.metric(metric) for scored in reworded(baseline[1])]))
+        finalists = [
+            one
+            for one in finalists
+            if np.mean([scored.metric(metric) for scored in reworded(one.item[1])]) >= bar
+        ]
+        return _most_likely_of_the_best(finalists) if finalists else baseline
+
+    def likelihood(one: Compared) -> float:
+        found = [tempered_log_likelihoods(scored).mean() for scored in reworded(one.item[1])]
+        return float(np.mean(found))
+
+    return max(finalists, key=likelihood).item if finalists else baseline
 
 
 def _best_on_dev(items: Sequence[Item]) -> Item:

@@ -27,6 +27,7 @@ from autoprompt.templates import Template
 SEED, FIRST, COMPOSED, REFINED = "seed", "recipe's own", "composed", "refined"
 WRITTEN_TEMPLATES = "templates by the model"
 FILL_EXAMPLES = 8
+T5_BEAM = 100  # as LM-BFF's
 EXHAUSTED = 20  # repetitions in a row after which a space has little new to compose
 
 
@@ -106,16 +107,28 @@ class Stages:
             return False
         return self._line(done.records) is not None
 
+    def most_forwards(self) -> int:
+        """The most that one trial of any kind takes."""
+        refined = self.refiner.most_forwards() if self.refiner else 0
+        return max(self.runner.most_forwards(), refined)
+
     # -- a recipe's own prompts, and the model's templates -----------------------------------------
 
     def first(self, index: int) -> Candidate:
         """The recipe's own prompt of a proposal."""
         return self._first[index - self.table.seeds]
 
-    def write_templates(self, study: Study, records: Sequence[Record]) -> Spent:
+    def write_templates(
+        self, study: Study, records: Sequence[Record], left: int | None = None
+    ) -> Spent:
         """Let the model write templates from the best seed, and fix the recipe's own prompts.
 
         What was written is kept in the study; a resumed run finds it there.
+
+        Args:
+            study: keeps it.
+            records: of the seeds.
+            left: forwards that it may take; None stands for no limit.
 
         Returns:
             What it cost; the same for a resumed run.
@@ -124,7 +137,7 @@ class Stages:
         if self.table.space.generated:
             known = study.user_attrs.get(WRITTEN_TEMPLATES)
             if known is None:
-                generated, spent = self._generated(records)
+                generated, spent = self._generated(records, left)
                 known = {
                     "templates": [[g.template.text, list(g.edits)] for g in generated],
                     "spent": spent.to_dict(),
@@ -145,7 +158,9 @@ class Stages:
     def _conditioned(self) -> bool:
         return self.recipe.conditioned or self.infiller is not None
 
-    def _generated(self, records: Sequence[Record]) -> tuple[list[Generated], Spent]:
+    def _generated(
+        self, records: Sequence[Record], left: int | None
+    ) -> tuple[list[Generated], Spent]:
         space, data = self.table.space, self.runner.data
         best = max(
             (record for record in records if record.outcome is not None),
@@ -154,8 +169,13 @@ class Stages:
         words = self.table.verbalizers[self.table.seed_words(best.proposal)]
         first = {label: group[0] for label, group in zip(words.labels, words.words, strict=True)}
         if self.infiller is not None:
+            beam, placements = T5_BEAM, len(space.fields) - 1 or 2
+            if left is not None:
+                beam = min(beam, left // (len(data.fit) * placements))
+            if not beam:
+                return [], Spent()
             return generate_with_t5(
-                self.infiller, data.fit, space.fields, first, most=space.generated
+                self.infiller, data.fit, space.fields, first, beam=beam, most=space.generated
             )
         template = space.seeds[best.proposal].template
         examples = data.fit if self._conditioned else data.fit[:FILL_EXAMPLES]
@@ -165,6 +185,7 @@ class Stages:
             examples,
             first if self._conditioned else None,
             most=space.generated,
+            forwards=left,
         )
 
     # -- refinement -------------------------------------------------------------------------------

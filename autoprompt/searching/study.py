@@ -95,7 +95,9 @@ class StudyLoop:
         while True:
             index = len(self.records)
             if index >= self.table.seeds and not self._templates_are_written:
-                self.spent += self.stages.write_templates(self.study, self.records)
+                limit = self.budget.forwards
+                left = None if limit is None else max(limit - self.spent.budgeted, 0)
+                self.spent += self.stages.write_templates(self.study, self.records, left)
                 self._templates_are_written = True
             done = Done(
                 tuple(self.records),
@@ -145,9 +147,8 @@ class StudyLoop:
             return Record(index, None, str(error), spent, dict(trial.params), line)
         if step is not None:
             seconds = time.perf_counter() - started
-            paid = {**outcome.paid, "line": True}
             spent = replace(outcome.spent + extra, seconds=seconds)
-            outcome = replace(outcome, spent=spent, paid=paid, line=line)
+            outcome = replace(outcome, spent=spent, line=line)
         self._tell(trial, outcome)
         return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
 

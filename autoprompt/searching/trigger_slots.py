@@ -6,10 +6,13 @@ prompt of the search is then, id by id, the one that the expert wrote.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from autoprompt.errors import InputError
+from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.prompts import Frame, TriggerTokens
 from autoprompt.templates import Literal, Mask, Piece, Template, Trigger
@@ -48,17 +51,32 @@ def slotted(
         positions: some of `POSITIONS`: "before_mask" takes the template's own words in front of
             the mask (fresh tokens where there are none), "prefix" and "suffix" add fresh tokens.
         most: trigger tokens, at most.
+
+    Raises:
+        InputError: only "suffix" is asked for, on a causal model, which never sees it.
     """
     if template.trigger_counts:
         initial = tuple((blank(encoder),) * count for count in template.trigger_counts)
         return [Slotted(template, initial, "trigger tokens in their slots")]
-    found = []
+    sides = {"prefix": -1, "before_mask": 0, "suffix": 1}
+    found: dict[str, Slotted] = {}
+    if isinstance(encoder, CausalEncoder):  # it reads nothing after the mask
+        seen = [position for position in positions if position != "suffix"]
+        if positions and not seen:
+            raise InputError(
+                "trigger tokens behind the prompt are never seen by a causal model, which reads "
+                "left to right; put them at 'before_mask' or 'prefix'"
+            )
+        positions = seen
     for position in positions:
-        if position == "before_mask":
-            found.append(_own_words(encoder, template, most) or _fresh(encoder, template, most, 0))
+        if position == "own_words":
+            made = _own_words(encoder, template, most)
         else:
-            found.append(_fresh(encoder, template, most, -1 if position == "prefix" else 1))
-    return found
+            made = _fresh(encoder, template, most, sides[position])
+        if made is not None:
+            found.setdefault(made.template.text, made)
+    # A template without words before its mask gets fresh tokens where nothing else was asked for.
+    return list(found.values()) or [_fresh(encoder, template, most, 0)]
 
 
 def blank(encoder: PromptEncoder) -> int:
@@ -80,11 +98,11 @@ def trigger_tokens(
     found = []
     for ids in triggers:
         texts = [encoder.tokenizer.decode(list(ids[: n + 1])) for n in range(len(ids))]
-        before = ["", *texts[:-1]]
-        strings = [
-            text[len(start) :] if text.startswith(start) else encoder.tokenizer.decode([token])
-            for text, start, token in zip(texts, before, ids, strict=True)
-        ]
+        # A token may be a part of a character, and then shows as a replacement sign until the
+        # character is whole: what the whole text does not begin with is no token's string.
+        ends = [0, *(_shared(text, texts[-1]) for text in texts)]
+        ends = list(itertools.accumulate(ends, max))
+        strings = [texts[-1][start:end] for start, end in itertools.pairwise(ends)]
         found.append(TriggerTokens(tuple(ids), tuple(strings)))
     return tuple(found)
 
@@ -135,6 +153,12 @@ def _fresh(encoder: PromptEncoder, template: Template, count: int, side: int) ->
     assert chosen is not None
     where = {-1: "in front", 0: "before the mask", 1: "behind"}[side]
     return Slotted(chosen, ((blank(encoder),) * count,), f"{count} trigger tokens {where}")
+
+
+def _shared(first: str, second: str) -> int:
+    """How many characters two texts begin with in common."""
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _mask_at(pieces: Sequence[Piece]) -> int:

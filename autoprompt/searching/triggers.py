@@ -11,7 +11,7 @@ search may begin as the words of a human prompt.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,7 +60,7 @@ class TriggerSettings:
     flips: int = 2
     one_position: bool = False
     fresh_batch: bool = False
-    patience: int = 3
+    patience: int = 8
     fluency: float = 0.0
     over_labels: bool = True
     anti_collapse: float = 0.0
@@ -76,6 +76,20 @@ class TriggerSettings:
         gradients = 3 * examples * variants * self.beam
         fluency = slots if self.fluency else 0
         return gradients + (self.candidates + self.beam) * (examples * variants + fluency)
+
+
+@dataclass(frozen=True)
+class JointWords:
+    """Label words that are fitted to each candidate.
+
+    Attributes:
+        ids: shape `(words, 1)`, tokens of the words that may be chosen.
+        loss: from the words' scores of shape `(examples, words)` and the examples' rows to a loss
+            in nats, fitted and judged on different folds.
+    """
+
+    ids: NDArray[np.int64]
+    loss: Callable[[NDArray[np.float32], Ints], float]
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,11 @@ class TriggerSearch:
         verbalizer: label words, each of as many tokens as it likes.
         examples, gold: the train examples and their label indices.
         settings: how to step.
-        offsets: calibration's.
         seed: of the batches and random positions.
+        offsets: calibration's.
+        allowed: see `allowed_tokens`; found here where it is not given.
+        words: label words that are fitted anew to each candidate, which is then judged by them;
+            `verbalizer` leads the gradient only. Their cost is array time.
 
     Raises:
         ModelError: the model gives no access to its input embeddings.
@@ -126,6 +143,7 @@ class TriggerSearch:
         seed: int,
         offsets: tuple[float, ...] = (),
         allowed: NDArray[np.bool_] | None = None,
+        words: JointWords | None = None,
     ) -> None:
         self.model = model
         self.frame = template_frame
@@ -136,11 +154,12 @@ class TriggerSearch:
         self.loss = LabelLoss(
             verbalizer.aggregation, offsets, settings.over_labels, settings.anti_collapse
         )
+        self.words = words
         self.spent = Spent()
         self._embeddings = model.input_embeddings()
-        self._allowed = _without_words(
-            allowed_tokens(model) if allowed is None else allowed, model, verbalizer
-        )
+        self._allowed = allowed_tokens(model) if allowed is None else allowed
+        if words is None:  # words that are fitted to each candidate are not known beforehand
+            self._allowed = _without_words(self._allowed, model, verbalizer)
         if not self._allowed.any():
             raise InputError(
                 "no token is left that a trigger may be: special tokens, label words and tokens "
@@ -158,7 +177,10 @@ class TriggerSearch:
         for number, ids in enumerate(line.beam):
             promised = self.promises(ids, rows)
             most = self.settings.candidates // len(line.beam)
-            proposals += self._proposals(ids, promised, most, (line.step, number))
+            # What found nothing better on the same examples is not tried again.
+            same = len(rows) == len(self.examples) and not self.settings.fresh_batch
+            stale = line.stale if same else 0
+            proposals += self._proposals(ids, promised, most, stale, (line.step, number))
         proposals = list(dict.fromkeys(proposals))
         values = self.values(proposals, judged)
         # The first of equals is the older one: a tie is no improvement.
@@ -181,7 +203,7 @@ class TriggerSearch:
         Returns:
             Shape `(triggers, vocab_size)`: -(e_w - e_v) . g_j; -inf where w is banned or is v.
         """
-        parts = np.array_split(rows, self.settings.accumulation)
+        parts = np.array_split(rows, min(self.settings.accumulation, len(rows)))
         gradients = np.zeros((len(ids), self._embeddings.shape[1]))
         for part in parts:
             variants = self._variants(ids, part)
@@ -206,6 +228,24 @@ class TriggerSearch:
         Returns:
             Shape `(candidates,)`: loss, anti-collapse and fluency terms together.
         """
+        if self.words is not None:
+            found = self._joint_values(self.words, candidates, rows)
+        else:
+            found = self._own_values(candidates, rows)
+        if self.settings.fluency:
+            found = found + self.settings.fluency * self.fluency(candidates, rows[0])
+        return found
+
+    def _joint_values(self, words: JointWords, candidates: Sequence[Ids], rows: Ints) -> Floats:
+        """The loss of each candidate with label words that are fitted to it."""
+        base = self._encoded(candidates[0], rows, 1)
+        encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
+        scores = word_log_probabilities(self.model, encodings, words.ids)
+        self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
+        sets = scores.reshape(len(candidates), len(rows), -1)
+        return np.array([words.loss(one, rows) for one in sets])
+
+    def _own_values(self, candidates: Sequence[Ids], rows: Ints) -> Floats:
         shape = (len(candidates), len(rows))
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
@@ -216,16 +256,13 @@ class TriggerSearch:
                 forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
             )
         scores = label_scores(words, self._columns(), self.verbalizer.aggregation)
-        found = self.loss.values(scores.reshape(*shape, -1), self.gold[rows])
-        if self.settings.fluency:
-            found = found + self.settings.fluency * self.fluency(candidates, rows[0])
-        return found
+        return self.loss.values(scores.reshape(*shape, -1), self.gold[rows])
 
     def fluency(self, candidates: Sequence[Ids], row: int) -> Floats:
         """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
 
         A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), a
-        causal one what is before it.
+        causal one what is before it; a token that begins the sequence is left out there.
 
         Args:
             candidates: tokens of prompts.
@@ -242,20 +279,22 @@ class TriggerSearch:
             at = one.trigger_positions
             if mask is None:
                 batch = [replace(one, mask_positions=tuple(max(place - 1, 0) for place in at))]
+                counted = np.array(at) > 0
             else:
                 batch = [_masked(one, place, mask) for place in at]
+                counted = np.full(len(at), True)
             logs = self.model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
-            logs = logs.reshape(len(tokens), len(tokens))
-            found[index] = -float(np.diagonal(logs).mean())
+            logs = np.diagonal(logs.reshape(len(tokens), len(tokens)))[counted]
+            found[index] = -float(logs.mean()) if counted.any() else 0.0
             self.spent += Spent(forwards=len(batch), tokens=len(batch) * len(one.ids))
         return found
 
     # -- proposals ----------------------------------------------------------------------------
 
     def _proposals(
-        self, ids: Ids, promised: Floats, most: int, names: tuple[int, int]
+        self, ids: Ids, promised: Floats, most: int, stale: int, names: tuple[int, int]
     ) -> list[Ids]:
-        """The prompts whose swaps promise most and that tokenize to themselves."""
+        """The prompts whose swaps promise most and that are text, after those of stale steps."""
         chance = generator(self.seed, "triggers", *names)
         if self.settings.one_position:
             only = int(chance.integers(len(ids)))
@@ -265,10 +304,14 @@ class TriggerSearch:
         singles: list[tuple[int, int]] = []
         reserved = most // 3 if self.settings.flips > 1 and len(ids) > 1 else 0
         size = promised.shape[1]
-        for flat in _best_first(promised.ravel(), 8 * most):
+        skipped = stale * (most - reserved)  # of single swaps that are text, as many as were tried
+        for flat in _best_first(promised.ravel(), 8 * (stale + 1) * most):
             position, token = divmod(int(flat), size)
             candidate = (*ids[:position], token, *ids[position + 1 :])
             if not self._is_text(candidate):
+                continue
+            if skipped:
+                skipped -= 1
                 continue
             singles.append((position, token))
             found.append(candidate)

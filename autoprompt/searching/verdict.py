@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoprompt.objective import Scored
+from autoprompt.robustness import Spread
 from autoprompt.scoring.metrics import OF_CONFUSIONS, Measure
 from autoprompt.seeding import generator
 
@@ -31,6 +32,8 @@ class Verdict:
         test: "McNemar, exact" for accuracy, else "paired bootstrap".
         n: test examples.
         winner, baseline: their measures on test.
+        winner_spread, baseline_spread: how far the metric moves over the prompts' wordings, on
+            dev; None where it was not looked at.
     """
 
     status: str
@@ -43,6 +46,8 @@ class Verdict:
     n: int
     winner: Measure
     baseline: Measure
+    winner_spread: Spread | None = None
+    baseline_spread: Spread | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -51,7 +56,11 @@ class Verdict:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Verdict:
         """From the JSON form."""
-        sides = {name: Measure(**record[name]) for name in ("winner", "baseline")}
+        sides: dict[str, Any] = {}
+        for name in ("winner", "baseline"):
+            sides[name] = Measure(**record[name])
+            spread = record.get(f"{name}_spread")
+            sides[f"{name}_spread"] = Spread(**spread) if spread else None
         return cls(**{**record, **sides})
 
     def __str__(self) -> str:

@@ -12,9 +12,10 @@ from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.vocabulary import likeliest_words
-from autoprompt.tasks.examples import Example
+from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.verbalizers import normalised_word
 
+FEWEST = 2  # examples a label to fit words on
 LOOKED_AT = 32  # examples whose masks tell which words of the vocabulary are likely
 
 
@@ -48,12 +49,14 @@ def words_to_score(
         examples: train examples; their labels are not looked at.
 
     Raises:
-        InputError: the vocabulary has no word that could be a candidate.
+        InputError: a label has too few examples to fit words on, or the vocabulary has no word
+            that could be a candidate.
     """
     seeds = dict.fromkeys(w for verbalizer in table.verbalizers for w in verbalizer.all_words)
     space = table.space
     if not space.fit_words:
         return Words(tuple(seeds), (), {}, (), Spent())
+    _check_examples(table, examples)
     listed = space.label_candidates()
     kept: dict[str, None] = {}
     dropped: list[str] = []
@@ -75,6 +78,17 @@ def words_to_score(
         for label, words in listed.items()
     }
     return Words(tuple(seeds), tuple(kept), by_label, tuple(dropped), spent)
+
+
+def _check_examples(table: CandidateTable, examples: Sequence[Example]) -> None:
+    counts = label_counts(examples)
+    for label in table.space.labels if examples else ():
+        if counts.get(label, 0) < FEWEST:
+            raise InputError(
+                f"label words are fitted on train without the examples that judge them, and label "
+                f"{label!r} has {counts.get(label, 0)} of them; give {FEWEST} at least, or write "
+                f"`search: false` under label_words"
+            )
 
 
 def _from_vocabulary(

@@ -54,7 +54,11 @@ def measure_all(material: Material, seed: int, scorer: RecordedScorer) -> Pool:
     """
     task = material.draws[seed]
     data = SelectionData.of(task, seed)
-    runner = TrialRunner(task, data, material.table, scorer, seed)
+    usable = {
+        label: tuple(word for word in words if word in scorer.column)
+        for label, words in material.table.space.label_candidates().items()
+    }
+    runner = TrialRunner(task, data, material.table, scorer, seed, usable)
     # Two seed prompts are never the same, as a space's author would not write one twice.
     seeds = [measure(runner, seed_prompt, material) for seed_prompt in experts(material.table)]
     known = {found.outcome.prompt.digest for found in seeds}

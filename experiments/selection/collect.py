@@ -20,7 +20,7 @@ from autoprompt.prompts import Frame
 from autoprompt.scoring.calibration import content_free
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import CandidateTable
-from autoprompt.searching.trials import words_to_score
+from autoprompt.searching.words import words_to_score
 from autoprompt.seeding import generator
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.columns import read_description
@@ -146,8 +146,8 @@ def word_scores(model: LanguageModel, material: Material, work: Path | None) -> 
         work: a folder for the scores; what it holds of the same model, words, templates and
             examples is not computed again. None keeps nothing.
     """
-    seeds, candidates, _ = words_to_score(material.table, model.encoder.word_ids)
-    words = [*seeds, *candidates]
+    asked = words_to_score(material.table, model, ())
+    words = [*asked.seeds, *asked.candidates]
     examples = material.examples
     frames = [Frame(template) for template in material.templates]
     file = None

@@ -19,6 +19,7 @@ from run_files import document, reproducible, trials
 
 from autoprompt import pipeline
 from autoprompt.prompts import Prompt
+from autoprompt.results import SPREAD_EXAMPLES
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import budget
 from autoprompt.tasks.examples import split_digest
@@ -167,7 +168,9 @@ def test_the_ledger_is_the_sum_of_the_trials_and_the_test(run: Path) -> None:
     ledger, verdict = document(run / "ledger.json"), document(run / "verdict.json")
     spent = [row["spent"] for row in trials(run)]
     assert verdict["status"] == "kept_seed"  # one prompt was run on test
-    assert ledger["forwards"] == sum(row["forwards"] for row in spent) + verdict["n"]
+    reworded = verdict["winner_spread"]["wordings"] * SPREAD_EXAMPLES
+    assert reworded > SPREAD_EXAMPLES  # other wordings were tried
+    assert ledger["forwards"] == sum(row["forwards"] for row in spent) + verdict["n"] + reworded
     assert ledger["recomputed"] == sum(row["recomputed"] for row in spent) == 0
     assert ledger["tokens"] > sum(row["tokens"] for row in spent)
 
@@ -232,7 +235,9 @@ def test_a_better_prompt_is_found_and_said_to_be_better(improved: tuple[Path, En
 def test_winner_and_seed_are_both_paid_for_on_test(improved: tuple[Path, Ended]) -> None:
     run, _ = improved
     forwards = document(run / "ledger.json")["forwards"] - forwards_of_trials(run)
-    assert forwards == 2 * document(run / "verdict.json")["n"]
+    verdict = document(run / "verdict.json")
+    wordings = [verdict[f"{side}_spread"]["wordings"] for side in ("winner", "baseline")]
+    assert forwards == 2 * verdict["n"] + sum(wordings) * SPREAD_EXAMPLES
 
 
 # -- the same again ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from autoprompt.errors import SpaceError, UnknownNameError
+from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
 from autoprompt.verbalizers import Verbalizer
 
@@ -441,3 +442,101 @@ def test_stray_brace_in_a_pattern_gives_its_line():
     """BAD_INPUTS 27."""
     message = message_of(with_patterns('"{text} } {mask}"'))
     assert message.startswith("toy.yaml, line 10: stray '}' at column 8")
+
+
+# -- triggers, vocabulary, templates by the model ---------------------------------------------
+
+
+def test_triggers_are_read():
+    assert SearchSpace.parse(TOY).triggers is None
+    assert SearchSpace.parse(TOY + "triggers: {}\n").triggers == TriggerPlan()
+    text = TOY + "triggers: {max_tokens: 3, positions: [suffix, prefix, suffix]}\n"
+    assert SearchSpace.parse(text).triggers == TriggerPlan(3, ("suffix", "prefix"))
+
+
+def test_words_of_the_vocabulary_are_fitted_unless_told_otherwise():
+    space = SearchSpace.parse(TOY + "label_words: {vocabulary: 50}\n")
+    assert (space.vocabulary, space.fit_words) == (50, True)
+    assert space.word_methods == ("likelihood ratio",)
+    text = TOY + "label_words: {vocabulary: 0}\n"
+    assert not SearchSpace.parse(text).fit_words
+    text = TOY + "label_words: {vocabulary: 50, search: false}\n"
+    assert not SearchSpace.parse(text).fit_words
+
+
+def test_methods_of_fitting_are_read():
+    text = TOY + "label_words: {methods: [label head, assignment, label head], vocabulary: 1}\n"
+    assert SearchSpace.parse(text).word_methods == ("label head", "assignment")
+
+
+@pytest.mark.parametrize("text", ["{generated: 5}", "{generated: 5, patterns: ['{text} {mask}']}"])
+def test_templates_may_be_left_to_the_model(text):
+    space = SearchSpace.parse(TOY + f"templates: {text}\n")
+    assert space.generated == 5
+    assert len(space.patterns) == ("patterns" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("triggers: [3]", "triggers must be a mapping"),
+        ("triggers: {most: 3}", "triggers has no key 'most'"),
+        ("triggers: {max_tokens: 0}", "max_tokens must lie between 1 and 64, not 0"),
+        ("triggers: {max_tokens: 65}", "max_tokens must lie between 1 and 64, not 65"),
+        ("triggers: {max_tokens: few}", "max_tokens must be a whole number"),
+        ("triggers: {positions: []}", "positions must be a list with at least one entry"),
+        (
+            "triggers: {positions: [sufix]}",
+            "unknown trigger position 'sufix'; did you mean 'suffix'? valid: own_words, ",
+        ),
+        (
+            "label_words: {methods: [likelihood]}",
+            "unknown label-word method 'likelihood'; did you mean 'likelihood ratio'? valid: ",
+        ),
+        ("label_words: {methods: []}", "methods must be a list with at least one entry"),
+        (
+            "label_words: {vocabulary: -1}",
+            "vocabulary must be a whole number from 0 to 100000, not",
+        ),
+        ("label_words: {vocabulary: 100001}", "between 0 and 100000, not 100001"),
+        ("label_words: {vocabulary: all}", "vocabulary must be a whole number"),
+        ("templates: {generated: 1001}", "generated must lie between 0 and 1000, not 1001"),
+        ("templates: {generated: -1}", "generated must be a whole number from 0 to 1000, not"),
+        (
+            "templates: {generated: 5, slots: {a: [b]}}",
+            "needs the key 'patterns', or 'generated' al",
+        ),
+    ],
+)
+def test_bad_setting_of_a_search_gives_its_line(text, reason):
+    message = message_of(TOY + text + "\n")
+    assert message.startswith("toy.yaml, line 9: ")
+    assert reason in message
+
+
+SEARCHED = (
+    TOY
+    + """\
+templates: {generated: 5}
+triggers: {max_tokens: 3, positions: [own_words, prefix]}
+label_words: {vocabulary: 50, methods: [likelihood ratio, label head]}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("generated: 5", "generated: 6"),
+        ("max_tokens: 3", "max_tokens: 4"),
+        ("[own_words, prefix]", "[own_words]"),
+        ("triggers: {max_tokens: 3, positions: [own_words, prefix]}\n", ""),
+        ("vocabulary: 50", "vocabulary: 51"),
+        ("[likelihood ratio, label head]", "[likelihood ratio]"),
+        ("vocabulary: 50", "vocabulary: 50, search: false"),
+    ],
+)
+def test_fingerprint_follows_how_a_space_is_searched(old, new):
+    assert old in SEARCHED
+    changed = SearchSpace.parse(SEARCHED.replace(old, new, 1))
+    assert changed.fingerprint() != SearchSpace.parse(SEARCHED).fingerprint()

@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from autoprompt.searching.candidates import FITTED, CandidateTable
+from autoprompt.searching.candidates import (
+    BY_MODEL,
+    FITTED,
+    WRITTEN,
+    CandidateTable,
+    ModelTemplate,
+)
 from autoprompt.spaces import SearchSpace
+from autoprompt.templates import Template
 
 YAML = """
 name: tiny
@@ -117,3 +124,61 @@ seeds:
 
 def test_templates_are_counted() -> None:
     assert table().templates == 2 + 4
+
+
+# -- templates by the model -------------------------------------------------------------------
+
+GENERATED = YAML.replace("templates:\n", "templates:\n  generated: 2\n")
+
+
+def with_written(*, labels: bool) -> CandidateTable:
+    """A table with one template that a model wrote in two steps from the second seed."""
+    made = table(GENERATED)
+    path = ("{text} A {mask} one.", "{text} A very {mask} one.")
+    made.written = [ModelTemplate(Template.parse("{text} A very {mask} day."), path)]
+    made.generator = "filled in by the model"
+    made.written_with_labels = labels
+    return made
+
+
+def test_a_template_by_the_model_knows_where_it_came_from() -> None:
+    made = with_written(labels=False)
+    found = made.suggest(trial := Fixed(source=BY_MODEL))
+    assert found.template.text == "{text} A very {mask} day."
+    assert "template" not in trial.asked
+    assert (found.how, found.label_fitted) == ("filled in by the model", False)
+    seed, step = found.lineage
+    assert (seed.how, seed.text) == ("seed prompt 2", "{text} A {mask} one.")
+    assert seed.words == {"negative": ("bad", "awful"), "positive": ("good", "fine")}
+    assert (step.how, step.text) == ("filled in by the model", "{text} A very {mask} one.")
+
+
+def test_a_template_written_around_gold_words_is_fitted() -> None:
+    assert with_written(labels=True).suggest(Fixed(source=BY_MODEL)).label_fitted
+    assert not with_written(labels=True).suggest(Fixed(source=WRITTEN)).label_fitted
+
+
+def test_where_the_model_wrote_nothing_the_experts_templates_are_taken() -> None:
+    found = table(GENERATED).suggest(Fixed(source=BY_MODEL))
+    assert found.template.text in table(GENERATED).patterns
+
+
+def test_the_source_is_asked_for_only_with_templates_by_the_model() -> None:
+    table().suggest(trial := Fixed())
+    assert "source" not in trial.asked
+    assert table(GENERATED).templates == table().templates + 2
+
+
+def test_a_composed_template_descends_from_the_seed_most_like_it() -> None:
+    found = table().suggest(Fixed(template="{text} {stem} {mask}{end}", slot_stem="So"))
+    assert [edit.how for edit in found.lineage] == ["seed prompt 1"]
+    assert found.how == "composed by the search"
+
+
+def test_methods_of_fitting_are_choices() -> None:
+    text = YAML.replace(
+        "per_label: [1, 2],", "per_label: [1, 2], methods: [assignment, label head],"
+    )
+    found = table(text).suggest(Fixed(words=FITTED + "label head"))
+    assert (found.words, found.method) == (None, "label head")
+    assert FITTED + "likelihood ratio" not in table(text).words

@@ -23,13 +23,9 @@ from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
-from autoprompt.searching.generation import (
-    PUNCTUATION,
-    Generated,
-    fill,
-    generate_with_t5,
-    places_of,
-)
+from autoprompt.searching.filling import Filler
+from autoprompt.searching.generation import Generated, fill, generate_with_t5
+from autoprompt.searching.places import PUNCTUATION, places_of
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 
@@ -260,10 +256,8 @@ def test_labels_are_read_only_where_words_are_given(tiny_model: MaskedLanguageMo
 
 def test_gold_words_of_several_tokens(tiny_model: MaskedLanguageModel) -> None:
     """A word of n tokens stands at n masks, all of them its ids."""
-    from autoprompt.searching.generation import _Filler
-
     words = {"neg": "bad", "pos": "very great film"}
-    filler = _Filler(tiny_model, SEED, EXAMPLES, words, 3, False)
+    filler = Filler(tiny_model, SEED, EXAMPLES, words, 3, False)
     place = next(place for place in places_of(SEED) if place.word == "was")
     tokenizer = tiny_model.encoder.tokenizer
     decoded = {tokenizer.decode(encoding.ids) for encoding in filler._encoded(place, 1)}

@@ -1,0 +1,416 @@
+"""What each trial of a search is, and that no kind of trial overshoots the budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+
+from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.pipeline import search
+from autoprompt.progress import Observer
+from autoprompt.scoring.ledger import Spent
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching import stages
+from autoprompt.searching.budget import MAX_REPEATS, NO_NEW, Budget
+from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.generation import Generated
+from autoprompt.searching.racing import Race
+from autoprompt.searching.recipes import Recipe
+from autoprompt.searching.records import Record
+from autoprompt.searching.selection_data import SelectionData
+from autoprompt.searching.stages import (
+    COMPOSED,
+    EXHAUSTED,
+    FILL_EXAMPLES,
+    FIRST,
+    REFINED,
+    SEED,
+    Done,
+    Stages,
+)
+from autoprompt.searching.trials import Outcome, TrialRunner
+from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.words import words_to_score
+from autoprompt.space_content import TriggerPlan
+from autoprompt.spaces import SearchSpace
+from autoprompt.tasks.examples import Example
+from autoprompt.tasks.task import Task
+from autoprompt.templates import Template
+
+HEAD = """
+name: tiny
+fields: [text]
+labels: [neg, pos]
+seeds:
+  - template: "{text} it was {mask} ."
+    verbalizer: {neg: [terrible], pos: [great]}
+  - template: "{mask} film : {text}"
+    verbalizer: {neg: [bad], pos: [good]}
+"""
+SPACE = (
+    HEAD
+    + """
+templates:
+  patterns: ["{text} {stem} {mask}{end}"]
+  slots:
+    stem: ["it was", "this is", "very", "a film", "all", "my team", "one of the", "so"]
+    end: ["", " .", " !", " story", " film ."]
+triggers: {max_tokens: 2}
+calibration: [none, contextual, batch]
+"""
+)
+WORDS = "label_words: {candidates: {neg: [dull, slow], pos: [fine, warm]}}\n"
+FAST = Recipe(triggers=TriggerSettings(candidates=4, batch=8))
+
+
+def task(train: int = 8, dev: int = 12) -> Task:
+    """A task of texts that no two are alike."""
+    words = ["film", "book", "plot", "acting", "was", "is", "very", "team"]
+    labels = ("neg", "pos")
+    rows = [
+        Example({"text": f"{words[n % 8]} {words[(n * 3 + n // 8) % 8]} {n}"}, labels[n % 2])
+        for n in range(train + dev + 8)
+    ]
+    return Task(
+        name="tiny",
+        fields=("text",),
+        labels=labels,
+        metric="accuracy",
+        train=tuple(rows[:train]),
+        dev=tuple(rows[train : train + dev]),
+        test=tuple(rows[train + dev :]),
+    )
+
+
+def runner_of(model: MaskedLanguageModel, text: str = SPACE, recipe: Recipe = FAST) -> TrialRunner:
+    """Scores candidates, as the pipeline wires it."""
+    own = task()
+    space = SearchSpace.parse(text).restricted(own.fields, own.labels)
+    table = CandidateTable(recipe.narrowed(space))
+    data = SelectionData.of(own, 0)
+    words = words_to_score(table, model, data.fit)
+    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
+    return TrialRunner(own, data, table, scorer, 0, words.by_label)
+
+
+def record(runner: TrialRunner, proposal: int, candidate: Candidate, **state: Any) -> Record:
+    """The record of a candidate that is scored."""
+    examples = len(runner.data.examples)
+    outcome = runner.run(candidate, Race(examples), lambda _: None, droppable=False)
+    line = state or None
+    return Record(proposal, replace(outcome, line=line), None, outcome.spent, {}, line)
+
+
+def seeds_of(runner: TrialRunner) -> list[Record]:
+    """The seeds' records."""
+    return [
+        record(runner, n, Candidate(seed.template, runner.table.seed_words(n)))
+        for n, seed in enumerate(runner.table.space.seeds)
+    ]
+
+
+def done(records: list[Record], forwards: int = 0, repeats: int = 0) -> Done:
+    return Done(tuple(records), len(records), forwards, 0.0, repeats)
+
+
+@pytest.fixture(scope="module")
+def runner(tiny_model: MaskedLanguageModel) -> TrialRunner:
+    return runner_of(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def seeds(runner: TrialRunner) -> list[Record]:
+    return seeds_of(runner)
+
+
+# -- which kind -------------------------------------------------------------------------------
+
+
+def test_seeds_come_first_whatever_the_budget_says(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found = Stages(runner, FAST)
+    for number in range(2):
+        assert found.next_kind(done(seeds[:number], 10**9), Budget(forwards=1)) == (SEED, "")
+
+
+def test_refinement_begins_after_its_share_of_the_budget(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found, budget = Stages(runner, FAST), Budget(forwards=10**6)
+    assert FAST.share_before_triggers == 0.5
+    assert found.next_kind(done(seeds, 499_999), budget) == (COMPOSED, "")
+    assert found.next_kind(done(seeds, 500_000), budget) == (REFINED, "")
+    early = Stages(runner, replace(FAST, share_before_triggers=0.1))
+    assert early.next_kind(done(seeds, 100_000), budget) == (REFINED, "")
+
+
+def test_refinement_begins_where_there_is_little_new_to_compose(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found, budget = Stages(runner, FAST), Budget(forwards=10**6)
+    assert found.next_kind(done(seeds, repeats=EXHAUSTED - 1), budget) == (COMPOSED, "")
+    assert found.next_kind(done(seeds, repeats=EXHAUSTED), budget) == (REFINED, "")
+
+
+def test_what_has_begun_goes_on_under_a_larger_budget(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found = Stages(runner, FAST)
+    state = found.line_of(seeds)
+    begun = [*seeds, replace(seeds[0], proposal=2, line={**state, "step": 1})]
+    assert found.next_kind(done(begun, 1), Budget(forwards=10**9)) == (REFINED, "")
+
+
+def test_a_recipe_that_does_not_compose_refines_at_once(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found = Stages(runner, replace(FAST, composes=False))
+    assert found.next_kind(done(seeds), Budget(forwards=10**6)) == (REFINED, "")
+
+
+def test_composing_goes_on_where_no_step_fits(runner: TrialRunner, seeds: list[Record]) -> None:
+    found = Stages(runner, FAST)
+    assert found.refiner is not None
+    composed, step = runner.most_forwards(), found.refiner.most_forwards()
+    assert composed < step
+    budget = Budget(forwards=10**6)
+    assert found.next_kind(done(seeds, 10**6 - step), budget) == (REFINED, "")
+    assert found.next_kind(done(seeds, 10**6 - step + 1), budget) == (COMPOSED, "")
+    assert found.next_kind(done(seeds, 10**6 - composed), budget) == (COMPOSED, "")
+    assert found.next_kind(done(seeds, 10**6 - composed + 1), budget) == (None, "forwards")
+
+
+def test_composing_goes_on_where_all_lines_are_at_their_end(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found, budget = Stages(runner, FAST), Budget(forwards=10**6)
+    records = list(seeds)
+    for _ in range(20):
+        if found.next_kind(done(records, 600_000), budget)[0] != REFINED:
+            break
+        state = {**found.line_of(records), "failed": True}
+        records.append(Record(len(records), None, "reason", Spent(), {}, state))
+    assert len(records) > len(seeds)
+    assert found.next_kind(done(records, 600_000), budget) == (COMPOSED, "")
+    finished = done(records, 600_000, repeats=MAX_REPEATS)
+    assert found.next_kind(finished, budget) == (None, NO_NEW)
+
+
+def test_without_triggers_there_is_nothing_to_refine(tiny_model: MaskedLanguageModel) -> None:
+    runner = runner_of(tiny_model, SPACE.replace("triggers: {max_tokens: 2}\n", ""))
+    found = Stages(runner, FAST)
+    assert found.refiner is None
+    budget = Budget(forwards=10**6)
+    assert found.next_kind(done(seeds_of(runner), 900_000), budget) == (COMPOSED, "")
+
+
+def test_slots_of_the_space_are_refined_without_a_plan(tiny_model: MaskedLanguageModel) -> None:
+    text = HEAD.replace("it was {mask}", "{trigger:2} {mask}")
+    found = Stages(runner_of(tiny_model, text), FAST)
+    assert found.refiner is not None
+    assert found.refiner.plan == TriggerPlan()
+
+
+# -- a recipe's own prompts -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["petal", "autoprompt"])
+def test_a_recipes_own_prompts_come_right_after_the_seeds(
+    tiny_model: MaskedLanguageModel, name: str
+) -> None:
+    recipe = Recipe.of(name)
+    runner = runner_of(tiny_model, SPACE, recipe)
+    found = Stages(runner, recipe)
+    records = seeds_of(runner)
+    found.write_templates(optuna.create_study(), records)
+    budget = Budget(forwards=10**7)
+    kinds = []
+    while (kind := found.next_kind(done(records), budget)[0]) == FIRST:
+        kinds.append(found.first(len(records)).how)
+        records.append(record(runner, len(records), found.first(len(records))))
+    assert len(kinds) == {"petal": 2, "autoprompt": 1}[name]
+    assert all({"petal": "PETAL", "autoprompt": "AutoPrompt"}[name] in how for how in kinds)
+    assert kind == {"petal": None, "autoprompt": REFINED}[name]
+    if kind == REFINED:  # it refines its own prompt, and none of the seeds
+        assert found.line_of(records)["parent"] == len(records) - 1
+
+
+def test_a_first_prompt_that_does_not_fit_ends_the_search(
+    tiny_model: MaskedLanguageModel,
+) -> None:
+    recipe = Recipe.of("petal")
+    runner = runner_of(tiny_model, SPACE, recipe)
+    found = Stages(runner, recipe)
+    records = seeds_of(runner)
+    found.write_templates(optuna.create_study(), records)
+    most = runner.most_forwards()
+    assert found.next_kind(done(records, 1000 - most), Budget(forwards=1000))[0] == FIRST
+    late = found.next_kind(done(records, 1001 - most), Budget(forwards=1000))
+    assert late == (None, "forwards")
+
+
+# -- the model's templates --------------------------------------------------------------------
+
+
+def test_templates_are_written_once_from_the_best_seed(
+    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = runner_of(tiny_model, HEAD + "templates: {generated: 3}\n")
+    records = seeds_of(runner)
+    best = max(range(2), key=lambda n: records[n].outcome.value)  # type: ignore[union-attr]
+    study, asked = optuna.create_study(), []
+    original = stages.fill
+
+    def fill(model: Any, template: Template, examples: Any, words: Any, **rest: Any) -> Any:
+        asked.append((template, len(examples), words))
+        return original(model, template, examples, words, **rest)
+
+    monkeypatch.setattr(stages, "fill", fill)
+    first = Stages(runner, FAST)
+    spent = first.write_templates(study, records)
+    assert asked == [(runner.table.space.seeds[best].template, min(8, FILL_EXAMPLES), None)]
+    assert len(runner.table.written) == 3
+    assert spent.forwards > 0
+    assert not runner.table.written_with_labels
+    known = list(runner.table.written)
+    runner.table.written = []
+    assert Stages(runner, FAST).write_templates(study, records) == spent
+    assert (runner.table.written, len(asked)) == (known, 1)
+
+
+def test_templates_around_gold_words_are_known_to_be_fitted(
+    tiny_model: MaskedLanguageModel,
+) -> None:
+    runner = runner_of(tiny_model, HEAD + "templates: {generated: 2}\n")
+    found = Stages(runner, replace(FAST, conditioned=True))
+    found.write_templates(optuna.create_study(), seeds_of(runner))
+    assert runner.table.written_with_labels
+    assert runner.table.model_written(0).label_fitted
+
+
+@pytest.mark.parametrize("left", [0, 40, 90, 200])
+def test_templates_take_no_more_than_what_is_left(
+    tiny_model: MaskedLanguageModel, left: int
+) -> None:
+    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
+    found = Stages(runner, FAST)
+    spent = found.write_templates(optuna.create_study(), seeds_of(runner), left)
+    assert spent.forwards <= left
+    assert bool(runner.table.written) == (left >= 90)
+
+
+@pytest.mark.parametrize(("left", "beam"), [(None, 100), (10_000, 100), (47, 2), (15, None)])
+def test_a_t5_takes_no_more_than_what_is_left(
+    tiny_model: MaskedLanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    left: int | None,
+    beam: int | None,
+) -> None:
+    """A beam's row is a sequence for each of the 8 examples and of the 2 placements."""
+    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
+    asked: list[int] = []
+
+    def generate(*_: Any, beam: int, **__: Any) -> tuple[list[Generated], Spent]:
+        asked.append(beam)
+        return [], Spent()
+
+    monkeypatch.setattr(stages, "generate_with_t5", generate)
+    infiller: Any = SimpleNamespace(name="t5")
+    Stages(runner, FAST, infiller).write_templates(optuna.create_study(), seeds_of(runner), left)
+    assert asked == ([] if beam is None else [beam])
+
+
+# -- whole searches ---------------------------------------------------------------------------
+
+
+class Heard(Observer):
+    """Keeps the trials and what they spent."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.spent = Spent()
+
+    def trial(self, record: Record, spent: Spent, best: float | None) -> None:
+        self.records.append(record)
+        self.spent = spent
+
+
+def kind_of(record: Record, seeds: int = 2) -> str:
+    if record.proposal < seeds:
+        return SEED
+    return REFINED if record.line else COMPOSED
+
+
+@pytest.mark.parametrize(("forwards", "words"), [(60, ""), (260, WORDS), (400, ""), (700, WORDS)])
+def test_a_budget_of_forwards_is_never_overshot(
+    tiny_model: MaskedLanguageModel, forwards: int, words: str
+) -> None:
+    heard = Heard()
+    space = SearchSpace.parse(SPACE + words)
+    budget = Budget(forwards=forwards)
+    found = search(task(), space, tiny_model, budget=budget, recipe=FAST, observer=heard)
+    assert heard.spent.budgeted <= forwards
+    assert sum((one.spent for one in heard.records), Spent()).budgeted == heard.spent.budgeted
+    assert found.finish_reason == "forwards"  # the space is large enough
+    kinds = [kind_of(one) for one in heard.records]
+    assert kinds[:2] == [SEED, SEED]
+    if forwards >= 400:
+        assert kinds.index(REFINED) > kinds.index(COMPOSED)
+        assert any(one.spent.backwards for one in heard.records)
+
+
+def test_a_failed_step_closes_its_line_and_keeps_its_costs(
+    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoprompt.errors import ScoringError
+    from autoprompt.searching.triggers import TriggerSearch
+
+    original, calls = TriggerSearch.values, []
+
+    def values(self: TriggerSearch, *given: Any) -> Any:
+        found = original(self, *given)
+        calls.append(self.spent)
+        if len(calls) == 1:
+            raise ScoringError("broken")
+        return found
+
+    monkeypatch.setattr(TriggerSearch, "values", values)
+    heard = Heard()
+    search(
+        task(),
+        SearchSpace.parse(SPACE),
+        tiny_model,
+        budget=Budget(trials=9),
+        recipe=FAST,
+        observer=heard,
+    )
+    failed = [one for one in heard.records if one.outcome is None]
+    assert [one.failure for one in failed] == ["broken"]
+    line = failed[0].line
+    assert line is not None
+    assert line["failed"]
+    steps = [one.line["line"] for one in heard.records if one.line and one is not failed[0]]
+    assert steps
+    assert line["line"] not in steps
+    assert failed[0].spent.forwards == calls[0].forwards > 0
+    assert failed[0].spent.backwards == calls[0].backwards > 0
+
+
+def test_a_step_begins_where_the_lines_last_one_ended(
+    runner: TrialRunner, seeds: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Stages(runner, FAST)
+    state = found.line_of(seeds)
+    step = found.step(state, seeds)
+    after = record(runner, 2, step.candidate, **step.state)
+    before: list[Outcome] = []
+    assert found.refiner is not None
+    monkeypatch.setattr(found.refiner, "step", lambda _, outcome: before.append(outcome))
+    found.step(state, seeds)
+    found.step(step.state, [*seeds, after])
+    assert before == [seeds[state["parent"]].outcome, after.outcome]

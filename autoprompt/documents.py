@@ -7,6 +7,7 @@ Nodes keep their line, so that an error found later can name it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,6 +50,16 @@ class Node:
         if not low <= int(text) <= high:
             raise self.fail(f"{what} must lie between {low} and {high}, not {text}")
         return int(text)
+
+    def number(self, what: str, low: float, high: float) -> float:
+        """The value as a number from low to high, both included."""
+        try:
+            found = float(self.value) if isinstance(self.value, str) else math.nan
+        except ValueError:
+            found = math.nan
+        if not low <= found <= high:
+            raise self.fail(f"{what} must be a number from {low:g} to {high:g}")
+        return found
 
     def boolean(self, what: str) -> bool:
         """This node as `true` or `false`."""

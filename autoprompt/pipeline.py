@@ -96,7 +96,12 @@ def search(
     stages = Stages(runner, way, generator)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
-    settings = {**_settings(runner), "recipe": way.name, "robustness": robustness}
+    settings = {
+        **_settings(runner),
+        "recipe": way.shown_name(generator),
+        "generator": generator.name if generator else "",
+        "robustness": robustness,
+    }
     with (
         _run_directory(out, resume) as run,
         _logging_to(run.log),
@@ -187,6 +192,10 @@ class _Session:
         Args:
             left_out: candidate words that are not scored.
         """
+        stages = self.loop.stages
+        name = stages.recipe.shown_name(stages.infiller)
+        if name != "default":
+            self._note(f"recipe: {name}")
         for note in self.runner.task.notes:
             self._note(note)
         if left_out:

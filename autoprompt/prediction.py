@@ -13,6 +13,7 @@ from autoprompt.models.loading import load_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, evaluate, predict
 from autoprompt.prompts import Prompt
+from autoprompt.runs import prompt_file
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
@@ -30,12 +31,13 @@ class Predictor:
     """A prompt on its model.
 
     Args:
-        prompt: a `Prompt`, or the path of a prompt file.
+        prompt: a `Prompt`, or the path of a prompt file or run directory.
         model: a loaded model; by default the one that the prompt names.
 
     Raises:
         PromptError: the model is not the one that the prompt was scored with, or its tokenizer
             gives other ids than those in the file.
+        RunDirectoryError: the directory holds no finished run.
 
     Example::
 
@@ -43,7 +45,7 @@ class Predictor:
     """
 
     def __init__(self, prompt: Prompt | str | Path, model: LanguageModel | None = None) -> None:
-        self.prompt = prompt if isinstance(prompt, Prompt) else Prompt.load(prompt)
+        self.prompt = prompt if isinstance(prompt, Prompt) else Prompt.load(prompt_file(prompt))
         self.model = model or model_of(self.prompt)
         check_prompt_fits(self.prompt, self.model)
         self.scorer = WordScorer(self.model, self.prompt.verbalizer.all_words)

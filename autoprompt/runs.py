@@ -63,8 +63,13 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: the path is a file, cannot be written, or holds something and
-                `resume` is false, or holds what no run wrote.
+                `resume` is false, or holds what no run wrote; or `resume` is true and it is not
+                there.
         """
+        if resume and not self.path.exists():
+            raise RunDirectoryError(
+                f"no run to go on with at {self.path}; check the path, or leave --resume out"
+            )
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is a file; name a directory for the run")
         ancestor = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())

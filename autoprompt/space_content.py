@@ -42,10 +42,14 @@ class TriggerPlan:
     Attributes:
         max_tokens: in one prompt.
         positions: some of `TRIGGER_POSITIONS`; see `searching.trigger_slots`.
+        fluency: weight of the trigger tokens' own loss as language, in nats a token.
+        anti_collapse: weight of the term against predicting one label for all.
     """
 
     max_tokens: int = 5
     positions: tuple[str, ...] = ("own_words", "before_mask")
+    fluency: float = 0.0
+    anti_collapse: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ MAX_TEMPLATES = 1_000_000
 MAX_DEMONSTRATIONS = 32
 MAX_GENERATED = 1000
 MAX_VOCABULARY = 100_000
+MAX_WEIGHT = 100  # of a term in the trigger search's objective
 
 
 def read_space(text: str, source: str) -> SpaceContent:
@@ -227,8 +228,15 @@ class _Reader:
     def _triggers(self) -> TriggerPlan | None:
         if "triggers" not in self.record:
             return None
-        record = self.record["triggers"].record("triggers", ("max_tokens", "positions"))
+        keys = ("max_tokens", "positions", "fluency", "anti_collapse")
+        record = self.record["triggers"].record("triggers", keys)
         plan = TriggerPlan()
+        weights = {key: record[key].number(key, 0, MAX_WEIGHT) for key in keys[2:] if key in record}
+        plan = replace(
+            plan,
+            fluency=weights.get("fluency", plan.fluency),
+            anti_collapse=weights.get("anti_collapse", plan.anti_collapse),
+        )
         if "max_tokens" in record:
             most = record["max_tokens"].integer("max_tokens", 1, MAX_TRIGGERS)
             plan = replace(plan, max_tokens=most)

@@ -213,7 +213,7 @@ class CandidateTable:
     def model_written(self, index: int) -> Candidate:
         """A candidate with one of the templates that the model wrote."""
         made = self.written[index]
-        first, *others = made.path
+        first, *others = made.path or (made.template.text,)  # a T5 edits no seed
         texts = [seed.template.text for seed in self.space.seeds]
         seed = self.seed_edit(nearest(first, texts))
         steps = [Edit(self.generator, text, seed.words) for text in others]

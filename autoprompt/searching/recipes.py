@@ -158,8 +158,8 @@ def _petal_first(table: CandidateTable) -> list[Candidate]:
 # dev is returned.
 #
 # Differs:
-# - Without a T5 the model edits the best seed by filling masks (`generation.fill`), and the run says
-#   `lm-bff-fill`.
+# - Without a T5 the model edits the best seed by filling masks (`generation.fill`), and the run is
+#   called `lm-bff-fill`.
 # - One assignment a template, ties in accuracy on train told apart by likelihood on train. The
 #   authors take ten for each of the ten best templates, and fine-tune to tell them apart on dev.
 # - Three labels and more are assigned by a beam in the place of all combinations.
@@ -206,20 +206,22 @@ def _words_around(table: CandidateTable, made: ModelTemplate) -> int:
 # found first, with mask tokens for triggers, and stay (section 2.3). A step takes the gradient of
 # the log-probability of the gold label's words together (equation 1) on one batch, one random
 # position, the tokens that promise most there (equation 2), and goes on with the best of them if it
-# is strictly better on another batch than the tokens it has (2.2). No label words, no special
+# is strictly more accurate on another batch than the tokens it has (2.2; the paper's text has
+# equation 1 there, by which label words only grow likelier for all examples alike, and the code
+# accuracy, which is what finds prompts). No label words, no special
 # tokens ("--filter"). The prompt that was best on dev is returned.
 #
 # Differs:
-# - A candidate is judged by equation 1, as the paper says. The code judges by accuracy where label
-#   words are given, which 24 examples can hardly tell apart.
 # - One batch a step, as in the authors' commands for facts and relations; their command for SST-2
-#   accumulates 30, which is all of train for few examples, and allows two steps in 4,000 forwards.
+#   accumulates 30, which for few examples is all of train.
 # - Batches are balanced. The prompt of mask tokens may be returned too, if dev likes it best.
 # - A candidate must be read as the same tokens again once it is written, so that what is returned
 #   is text. The code keeps what no text gives, and bans capitals instead.
 
 AUTOPROMPT_WORDS = 3  # a label: tables 3 and 4 of the paper; its grid is 1, 3 and 5
-AUTOPROMPT_CANDIDATES = 100  # the authors' command for SST-2; the paper's grid is 10 and 100
+# The code's default. The paper's grid is 10 and 100; with the 100 of the authors' command for SST-2
+# 4,000 forwards are a single step.
+AUTOPROMPT_CANDIDATES = 10
 AUTOPROMPT_TRIGGERS = 3  # the authors' command for SST-2; the paper's grid is 3 to 6
 
 
@@ -272,6 +274,7 @@ _AUTOPROMPT_STEPS = TriggerSettings(
     fresh_batch=True,
     patience=1_000,  # none: the code goes through all its iterations, of which 1,000 are the most
     over_labels=False,
+    by_accuracy=True,
 )
 
 RECIPES = {

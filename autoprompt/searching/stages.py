@@ -6,7 +6,7 @@ The order is fixed by what is stored: a resumed run goes through the same stages
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.study import Study
@@ -27,6 +27,7 @@ from autoprompt.templates import Template
 SEED, FIRST, COMPOSED, REFINED = "seed", "recipe's own", "composed", "refined"
 WRITTEN_TEMPLATES = "templates by the model"
 FILL_EXAMPLES = 8
+PAPER_SHOTS = 16  # examples a label that LM-BFF writes templates for
 T5_BEAM = 100  # as LM-BFF's
 EXHAUSTED = 20  # repetitions in a row after which a space has little new to compose
 
@@ -68,10 +69,13 @@ class Stages:
         self.infiller = infiller
         self.refiner: Refiner | None = None
         plan = self.table.space.triggers
-        if plan is None and self.table.has_trigger_slots:
+        if plan is None and recipe.composes and self.table.has_trigger_slots:
             plan = TriggerPlan()
         if plan is not None:
-            self.refiner = Refiner(runner, plan, recipe.triggers, recipe.parents)
+            settings = replace(
+                recipe.triggers, fluency=plan.fluency, anti_collapse=plan.anti_collapse
+            )
+            self.refiner = Refiner(runner, plan, settings, recipe.parents)
         self._first: list[Candidate] = []
 
     # -- which kind ---------------------------------------------------------------------------
@@ -178,7 +182,8 @@ class Stages:
                 self.infiller, data.fit, space.fields, first, beam=beam, most=space.generated
             )
         template = space.seeds[best.proposal].template
-        examples = data.fit if self._conditioned else data.fit[:FILL_EXAMPLES]
+        most = PAPER_SHOTS * len(space.labels) if self._conditioned else FILL_EXAMPLES
+        examples = data.fit[:most]
         return fill(
             self.runner.scorer.model,
             template,

@@ -96,7 +96,8 @@ class StudyLoop:
             index = len(self.records)
             if index >= self.table.seeds and not self._templates_are_written:
                 limit = self.budget.forwards
-                left = None if limit is None else max(limit - self.spent.budgeted, 0)
+                # Half at most: what is written must be tried as well.
+                left = None if limit is None else max(limit - self.spent.budgeted, 0) // 2
                 self.spent += self.stages.write_templates(self.study, self.records, left)
                 self._templates_are_written = True
             done = Done(
@@ -129,9 +130,8 @@ class StudyLoop:
                 candidate, line, extra = step.candidate, step.state, step.spent
             else:
                 candidate = self._candidate(trial, index, kind)
-            outcome = self.runner.run(
-                candidate, self.race, self._seen_before, droppable=kind != SEED
-            )
+            droppable = kind != SEED and self.stages.recipe.races
+            outcome = self.runner.run(candidate, self.race, self._seen_before, droppable)
         except AutopromptError as error:
             if kind == SEED:
                 raise type(error)(f"seed prompt {index + 1}: {error}") from error

@@ -51,6 +51,8 @@ class TriggerSettings:
         patience: steps without a better prompt after which a search ends.
         fluency: weight of the prompt's own loss as language, in nats a trigger token.
         over_labels, anti_collapse: see `LabelLoss`.
+        by_accuracy: whether candidates are judged by the share of examples that they get wrong
+            (AutoPrompt's code, where labels have words) and not by the loss.
     """
 
     candidates: int = 48
@@ -64,6 +66,7 @@ class TriggerSettings:
     fluency: float = 0.0
     over_labels: bool = True
     anti_collapse: float = 0.0
+    by_accuracy: bool = False
 
     def most_forwards(self, variants: int, slots: int) -> int:
         """The most that a step takes, in a budget's forwards.
@@ -256,7 +259,10 @@ class TriggerSearch:
                 forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
             )
         scores = label_scores(words, self._columns(), self.verbalizer.aggregation)
-        return self.loss.values(scores.reshape(*shape, -1), self.gold[rows])
+        sets = scores.reshape(*shape, -1)
+        if self.settings.by_accuracy:
+            return _misses(sets, self.gold[rows])
+        return self.loss.values(sets, self.gold[rows])
 
     def fluency(self, candidates: Sequence[Ids], row: int) -> Floats:
         """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
@@ -431,6 +437,13 @@ def _without_words(
             if len(ids) == 1:
                 left[ids[0]] = False
     return left
+
+
+def _misses(scores: Floats, gold: Ints) -> Floats:
+    """The share of examples that a set gets wrong; a tie of two labels is a miss."""
+    own = scores[:, np.arange(len(gold)), gold]
+    found: Floats = ((scores >= own[..., None]).sum(axis=-1) > 1).mean(axis=-1)
+    return found
 
 
 def _best_first(values: Floats, most: int) -> NDArray[np.int64]:

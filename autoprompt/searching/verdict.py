@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,6 +110,21 @@ def judge(winner: Scored, baseline: Scored, metric: str, kept_seed: bool, seed: 
     return Verdict(
         status, metric, lift, low, high, p_value, test, len(winner.gold), measures[0], measures[1]
     )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, for when several prompts are compared (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
 
 
 def mcnemar(first: Scored, second: Scored) -> float:

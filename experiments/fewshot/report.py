@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoprompt.searching.verdict import holm
 from experiments.fewshot.methods import METHODS
 
 DEFAULT = "+ label words, listed"
@@ -38,14 +39,16 @@ def write(rows: Sequence[dict[str, Any]], phase: str, folder: Path) -> None:
     for method in methods:
         lines.append(_line(method, [r for r in rows if r["method"] == method], tasks))
     lines += ["", f"## Less the default ({DEFAULT}), paired by task and draw", ""]
-    lines += ["| method | mean difference | 95 % interval | n |", "|---|---|---|---|"]
-    for method in methods:
-        found = _paired(rows, method, DEFAULT)
-        if len(found) > 1:
-            low, high = _interval(found)
-            lines.append(
-                f"| {method} | {found.mean():+.3f} | [{low:+.3f}, {high:+.3f}] | {len(found)} |"
-            )
+    lines += ["| method | mean difference | 95 % interval | p, Holm | n |", "|---|---|---|---|---|"]
+    compared = {method: _paired(rows, method, DEFAULT) for method in methods}
+    compared = {method: found for method, found in compared.items() if len(found) > 1}
+    p_values = holm([_p_value(found) for found in compared.values()])
+    for (method, found), p_value in zip(compared.items(), p_values, strict=True):
+        low, high = _interval(found)
+        lines.append(
+            f"| {method} | {found.mean():+.3f} | [{low:+.3f}, {high:+.3f}] | {p_value:.3f} | "
+            f"{len(found)} |"
+        )
     (folder / "RESULTS.md").write_text("\n".join(lines) + "\n")
     ordered = sorted(rows, key=lambda r: (r["method"], r["task"], r["draw"]))
     (folder / "results.json").write_text(json.dumps(ordered, indent=1) + "\n")
@@ -83,6 +86,13 @@ def _paired(rows: Sequence[dict[str, Any]], method: str, other: str) -> Any:
             if row["method"] == method and (row["task"], row["draw"]) in known and method != other
         ]
     )
+
+
+def _p_value(values: Any) -> float:
+    """Two-sided, of a paired t-test; differences that are all 0 tell nothing."""
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(values, 0.0).pvalue) if values.any() else 1.0
 
 
 def _interval(values: Any) -> tuple[float, float]:

@@ -38,7 +38,13 @@ def test_a_new_or_empty_place_will_do(run: RunDirectory) -> None:
 
 
 def test_checking_writes_nothing(run: RunDirectory) -> None:
-    run.check(resume=True)
+    run.check(resume=False)
+    assert not run.path.exists()
+
+
+def test_what_is_not_there_cannot_be_resumed(run: RunDirectory) -> None:
+    with pytest.raises(RunDirectoryError, match=r"no run to go on with at .*leave --resume out"):
+        run.check(resume=True)
     assert not run.path.exists()
 
 

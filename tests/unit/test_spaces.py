@@ -454,6 +454,19 @@ def test_triggers_are_read():
     assert SearchSpace.parse(text).triggers == TriggerPlan(3, ("suffix", "prefix"))
 
 
+def test_weights_of_the_trigger_search_are_read():
+    text = TOY + "triggers: {fluency: 0.25, anti_collapse: 1}\n"
+    plan = SearchSpace.parse(text).triggers
+    assert plan is not None
+    assert (plan.fluency, plan.anti_collapse) == (0.25, 1.0)
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e9", "much", "[1]"])
+def test_weights_of_the_trigger_search_must_be_numbers(value):
+    message = message_of(TOY + f"triggers: {{fluency: {value}}}\n")
+    assert "fluency must be a number from 0 to 100" in message
+
+
 def test_words_of_the_vocabulary_are_fitted_unless_told_otherwise():
     space = SearchSpace.parse(TOY + "label_words: {vocabulary: 50}\n")
     assert (space.vocabulary, space.fit_words) == (50, True)

@@ -13,6 +13,7 @@ from autoprompt.searching.verdict import (
     KEPT_SEED,
     NOT_SIGNIFICANT,
     WORSE,
+    holm,
     judge,
     mcnemar,
 )
@@ -94,3 +95,16 @@ def test_the_interval_holds_the_lift_and_swapping_turns_it(
     if metric == "accuracy":
         assert forward.low - 1e-9 <= forward.lift <= forward.high + 1e-9
         assert forward.p_value == pytest.approx(backward.p_value)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_that_of_the_definition(p_values: list[float]) -> None:
+    """The slow way: each hypothesis is rejected at a level iff all smaller ones are (Holm 1979)."""
+    found = holm(p_values)
+    ordered = sorted(p_values)
+    for value, corrected in zip(p_values, found, strict=True):
+        steps = [
+            min(1.0, (len(ordered) - rank) * p) for rank, p in enumerate(ordered) if p <= value
+        ]
+        assert corrected >= value
+        assert corrected == pytest.approx(max(steps[: ordered.index(value) + 1]), abs=1e-12)

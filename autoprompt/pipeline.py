@@ -6,11 +6,13 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import InputError
+from autoprompt.errors import InputError, TemplateError, listing
 from autoprompt.files import write_json
+from autoprompt.models.causal import check_order
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
@@ -29,7 +31,7 @@ from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.candidates import Candidate, CandidateTable
-from autoprompt.searching.recipes import Recipe
+from autoprompt.searching.recipes import BEST_ON_DEV, Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
 from autoprompt.searching.selection_data import SelectionData
@@ -41,6 +43,7 @@ from autoprompt.searching.words import words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
 SELECTION_EXAMPLES = "selection_examples"
@@ -88,12 +91,19 @@ def search(
         raise InputError("to resume a run, name its directory with `out`")
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
     way = recipe if isinstance(recipe, Recipe) else Recipe.of(recipe)
-    table = CandidateTable(way.narrowed(space.restricted(task.fields, task.labels)))
+    if robustness != "none" and way.rule == BEST_ON_DEV:
+        raise InputError(
+            f"robustness {robustness!r} is part of our own selection rule, and recipe {way.name!r} "
+            f"picks by dev accuracy as its paper does; leave one of them out"
+        )
+    restricted = space.restricted(task.fields, task.labels)
+    readable, unread = _readable(restricted, model)
+    table = CandidateTable(way.narrowed(readable))
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
     words = words_to_score(table, model, data.fit)
     scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
     runner = TrialRunner(task, data, table, scorer, seed, words.by_label)
-    stages = Stages(runner, way, generator)
+    stages = Stages(runner, way, generator, limits)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
     settings = {
@@ -110,8 +120,37 @@ def search(
         write_json(run.config, {**settings, **_described(runner, limits)})
         loop = StudyLoop(study, runner, run, limits, stages, words.spent)
         session = _Session(loop, observer, robustness)
-        session.tell_notes(words.left_out)
+        session.tell_notes(words.left_out, unread)
         return session.result()
+
+
+def _readable(space: SearchSpace, model: LanguageModel) -> tuple[SearchSpace, list[str]]:
+    """The part of a space that a model can read, and the templates that it cannot.
+
+    Raises:
+        TemplateError: no seed prompt is left.
+    """
+    if model.identity.family != "causal":
+        return space, []
+    unread: list[str] = []
+
+    def reads(template: Template) -> bool:
+        try:
+            check_order(template)
+        except TemplateError:
+            unread.append(template.text)
+            return False
+        return True
+
+    seeds = tuple(seed for seed in space.seeds if reads(seed.template))
+    if not seeds:
+        check_order(space.seeds[0].template)
+    patterns = tuple(
+        pattern
+        for pattern in space.patterns
+        if reads(space.compose(pattern, dict.fromkeys(pattern.slots, 0)))
+    )
+    return replace(space, seeds=seeds, patterns=patterns), unread
 
 
 def _settings(runner: TrialRunner) -> dict[str, Any]:
@@ -186,12 +225,18 @@ class _Session:
         self.rewording = Spent()
         self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
 
-    def tell_notes(self, left_out: Sequence[str]) -> None:
+    def tell_notes(self, left_out: Sequence[str], unread: Sequence[str]) -> None:
         """Tell the user what there is to know before the first trial.
 
         Args:
             left_out: candidate words that are not scored.
+            unread: templates that the model cannot read.
         """
+        if unread:
+            self._note(
+                f"{len(unread)} templates of the space have words after the mask, which a model "
+                f"that reads left to right never sees, and are left out: {listing(unread, 3)}"
+            )
         stages = self.loop.stages
         name = stages.recipe.shown_name(stages.infiller)
         if name != "default":

@@ -49,7 +49,7 @@ class Console(Observer):
         if self.bar is not None:
             outcome = record.outcome
             is_new = outcome is not None and outcome.repeats is None
-            self.bar.update(spent.forwards - self.bar.n if self.by_forwards else int(is_new))
+            self.bar.update(spent.budgeted - self.bar.n if self.by_forwards else int(is_new))
             if best is not None:
                 self.bar.set_description(f"best {self.metric} {best:.3f}", refresh=False)
 

@@ -53,6 +53,7 @@ class Recipe:
         share_before_triggers: the share of the budget after which trigger search begins.
         triggers: how it steps.
         parents: how many prompts it refines.
+        sized: whether its steps are made smaller where the budget would allow only a few.
         races: whether a prompt that lags behind may be dropped before all of dev has judged it.
         rule: how the winner is picked: `CLEAR_GAIN` or `BEST_ON_DEV`.
     """
@@ -65,6 +66,7 @@ class Recipe:
     share_before_triggers: float = SHARE_BEFORE_TRIGGERS
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     parents: int = 2
+    sized: bool = True
     races: bool = True
     rule: str = CLEAR_GAIN
 
@@ -308,6 +310,7 @@ RECIPES = {
             share_before_triggers=0.0,
             triggers=_AUTOPROMPT_STEPS,
             parents=1,
+            sized=False,
             races=False,
             rule=BEST_ON_DEV,
         ),

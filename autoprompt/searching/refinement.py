@@ -8,6 +8,7 @@ scores all words, so that triggers and label words are found together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import Ints
 from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.label_words import Evidence, fit_verbalizer
+from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
 from autoprompt.searching.triggers import (
@@ -38,6 +40,7 @@ from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
+TRIED = 2  # steps of every line before the best goes on alone
 LEADING_WORDS = 10  # a label: the gradient follows many fitted words, as the right ones may be new
 PARENTS = 2
 # Reads the model's states, which the exact scores of a step do not come with. Words that it chose
@@ -79,7 +82,11 @@ class Refiner:
     ) -> None:
         self.runner = runner
         self.plan = plan
-        self.settings = settings
+        # Fitted words are judged on the folds that they were not fitted on: a batch must hold
+        # every label outside each fold.
+        fewest = FOLDS * len(runner.task.labels)
+        batch = min(len(runner.data.fit), max(settings.batch, fewest))
+        self.settings = replace(settings, batch=batch)
         self.parents = parents
         self.model = open_model(runner.scorer.model)
         space = runner.table.space
@@ -90,29 +97,48 @@ class Refiner:
         )
         self._allowed = allowed_tokens(self.model)
         self._slots: dict[str, list[Slotted]] = {}
+        for seed in space.seeds:  # positions that this model cannot have are refused at once
+            self._slotted(seed.template.text)
 
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
         variants = self.runner.variants()
-        step = self.settings.most_forwards(variants, self.plan.max_tokens)
+        own = [sum(frame.template.trigger_counts) for frame in self.runner.table.frames()]
+        step = self.settings.most_forwards(variants, max(self.plan.max_tokens, *own))
         # The words that lead the gradient are fitted to where the step begins.
         leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
         return step + leading + self.runner.most_forwards()
 
+    def most_in_steps(self) -> int:
+        """The most that a step takes beside its exact rescoring."""
+        return self.most_forwards() - self.settings.most_forwards(self.runner.variants(), 0)
+
     def next_line(
-        self, outcomes: Sequence[tuple[int, Outcome]], states: Sequence[Mapping[str, Any]]
+        self,
+        outcomes: Sequence[tuple[int, Outcome]],
+        states: Sequence[Mapping[str, Any]],
+        values: Mapping[int, float] | None = None,
     ) -> dict[str, Any] | None:
         """The state of the line whose turn it is; None where all are at their end.
 
         Args:
             outcomes: proposals and outcomes of the trials before the first step.
-            states: of the lines after each step so far, in the order of the trials.
+                states: of the lines after each step so far, in the order of the trials.
+            values: the best value on dev that each line's prompts had.
+
+        Every line goes `TRIED` steps; then the one whose prompts did best goes on until its
+        patience ends, and after it the next best.
         """
         lines = self._beginnings(outcomes)
         for state in states:
             lines[state["line"]] = dict(state)
         going = [line for line in lines if not self._is_over(line)]
-        return min(going, key=lambda line: (line["step"], line["line"]), default=None)
+        known = values or {}
+
+        def turn(line: Mapping[str, Any]) -> tuple[int, float, int]:
+            return min(line["step"], TRIED), -known.get(line["line"], -math.inf), line["line"]
+
+        return min(going, key=turn, default=None)
 
     def step(self, state: Mapping[str, Any], before: Outcome) -> Step:
         """Go one step.
@@ -143,7 +169,8 @@ class Refiner:
             runner.data.fit_gold,
             self.settings,
             derive_seed(runner.seed, "line", state["line"]),
-            tuple(state["offsets"]),
+            # Those of the prompt as it is now: what is searched is what is scored.
+            before.prompt.calibration.offsets if state["calibration"] != "none" else (),
             self._allowed,
             joint,
         )
@@ -238,12 +265,11 @@ class Refiner:
                     "words by": words_by,
                     "aggregation": prompt.verbalizer.aggregation,
                     "calibration": prompt.calibration.method,
-                    "offsets": list(prompt.calibration.offsets),
                 }
                 lines.append({**state, "line": len(lines)})
                 if words_by is None and self._words_by is not None:
                     own = {"words by": self._words_by, "calibration": "none"}
-                    lines.append({**state, **own, "offsets": [], "line": len(lines)})
+                    lines.append({**state, **own, "line": len(lines)})
         return lines
 
     def _slotted(self, text: str) -> list[Slotted]:

@@ -135,7 +135,9 @@ def select(
     else:
         winner = _most_likely_of_the_best(contenders) if contenders else baseline
     if rule == BEST_ON_DEV:
-        winner = _best_on_dev([item for item in full if item[0] >= seeds] or own)
+        # A recipe's prompt may be one that an expert wrote as well.
+        again = {r.outcome.repeats for r in records if r.outcome and r.proposal >= seeds}
+        winner = _best_on_dev([i for i in full if i[0] >= seeds or i[0] in again] or own)
     gains = {one.item[0]: one.gain for one in compared} | {baseline[0]: 0.0}
     ranked = sorted(full, key=lambda item: (-gains[item[0]], item[0]))
     return Selection(
@@ -168,14 +170,19 @@ def _is_clear(one: Compared, chances: int) -> bool:
 
 
 def _most_likely_of_the_best(contenders: Sequence[Compared]) -> Item:
-    leader = max(contenders, key=lambda one: (one.lift, one.gain, -one.item[0]))
+    # On the rows that may judge them all: a mean over fewer is higher by luck more often.
+    rows = min(len(one.hits) for one in contenders)
+
+    def accuracy(one: Compared) -> tuple[float, float, int]:
+        return float(one.hits[-rows:].mean()), float(one.gains[-rows:].mean()), -one.item[0]
+
+    leader = max(contenders, key=accuracy)
     close = []
     for one in contenders:
-        common = len(leader.hits) - max(one.start - leader.start, 0)
-        behind = leader.hits[-common:] - one.hits[-common:]
+        behind = leader.hits[-rows:] - one.hits[-rows:]
         if behind.mean() <= standard_error(behind):
             close.append(one)
-    return max(close, key=lambda one: (one.gain, -one.item[0])).item
+    return max(close, key=lambda one: accuracy(one)[1:]).item
 
 
 def _robust(

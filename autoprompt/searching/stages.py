@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from autoprompt.errors import SearchError
+from autoprompt.errors import InputError, ModelError, SearchError
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import NO_NEW, Budget
@@ -20,7 +20,9 @@ from autoprompt.searching.generation import Generated, fill, generate_with_t5
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.refinement import Refiner, Step
+from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
+from autoprompt.searching.triggers import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 
@@ -29,6 +31,8 @@ WRITTEN_TEMPLATES = "templates by the model"
 FILL_EXAMPLES = 8
 PAPER_SHOTS = 16  # examples a label that LM-BFF writes templates for
 T5_BEAM = 100  # as LM-BFF's
+FEWEST_STEPS = 8  # of trigger search, that a budget of forwards should allow
+FEWEST_CANDIDATES = 8
 EXHAUSTED = 20  # repetitions in a row after which a space has little new to compose
 
 
@@ -58,10 +62,18 @@ class Stages:
         runner: scores candidates.
         recipe: the way to search.
         infiller: a T5 that writes templates, or None: the model itself does.
+        budget: what steps of a trigger search are sized by.
+
+    Raises:
+        InputError: what is asked for, this model cannot do, or no part of the search would use it.
     """
 
     def __init__(
-        self, runner: TrialRunner, recipe: Recipe, infiller: SentinelInfiller | None = None
+        self,
+        runner: TrialRunner,
+        recipe: Recipe,
+        infiller: SentinelInfiller | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.runner = runner
         self.table = runner.table
@@ -76,7 +88,31 @@ class Stages:
                 recipe.triggers, fluency=plan.fluency, anti_collapse=plan.anti_collapse
             )
             self.refiner = Refiner(runner, plan, settings, recipe.parents)
+            if recipe.sized and budget is not None and budget.forwards is not None:
+                sized = _sized(self.refiner, budget.forwards, recipe.share_before_triggers)
+                self.refiner = Refiner(runner, plan, sized, recipe.parents)
+        self._check_model()
         self._first: list[Candidate] = []
+
+    def _check_model(self) -> None:
+        """Refuse now what would fail in the middle of a run."""
+        space, model = self.table.space, self.runner.scorer.model
+        masked = model.identity.family == "masked"
+        if self.infiller is not None and not space.generated:
+            raise InputError(
+                "a generator of templates is named, and neither the space (`generated` under "
+                "`templates`) nor the recipe asks for templates; leave one out, or ask for some"
+            )
+        if space.generated and self.infiller is None and not masked:
+            raise ModelError(
+                f"{model.identity.name!r} reads left to right and cannot fill masks in a template; "
+                f"name a T5 with --generator, or ask for no templates by the model"
+            )
+        if self.recipe.name == "autoprompt" and len(space.fields) > 1 and not masked:
+            raise ModelError(
+                f"the recipe 'autoprompt' puts a pair's second text behind the mask, and "
+                f"{model.identity.name!r} reads left to right; choose a masked model"
+            )
 
     # -- which kind ---------------------------------------------------------------------------
 
@@ -207,7 +243,8 @@ class Stages:
         assert self.refiner is not None
         before = records[line["parent"]].outcome
         for record in records:
-            if record.line and record.line["line"] == line["line"] and record.outcome:
+            mine = record.line and record.line["line"] == line["line"]
+            if mine and record.outcome and record.outcome.repeats is None:
                 before = record.outcome
         assert before is not None
         return self.refiner.step(line, before)
@@ -215,17 +252,36 @@ class Stages:
     def _line(self, records: Sequence[Record]) -> dict[str, Any] | None:
         assert self.refiner is not None
         states = [record.line for record in records if record.line]
+        values: dict[int, float] = {}
+        for record in records:
+            if record.line and record.outcome and record.outcome.value is not None:
+                line = record.line["line"]
+                values[line] = max(values.get(line, record.outcome.value), record.outcome.value)
         begun = next((n for n, record in enumerate(records) if record.line), len(records))
         outcomes: list[tuple[int, Outcome]] = [
             (record.proposal, record.outcome)
             for record in records[:begun]
             if record.outcome is not None and self._may_be_parent(record)
         ]
-        return self.refiner.next_line(outcomes, states)
+        return self.refiner.next_line(outcomes, states, values)
 
     def _may_be_parent(self, record: Record) -> bool:
         """A recipe's own prompts, where it has some, are what it refines."""
         return not self._first or record.proposal >= self.table.seeds
+
+
+def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:
+    """Steps that are small enough for a budget to allow `FEWEST_STEPS` of them."""
+    settings, variants = refiner.settings, refiner.runner.variants()
+    room = int(forwards * (1 - share)) // FEWEST_STEPS - refiner.most_in_steps()
+    small = max(settings.batch // 2, FOLDS * len(refiner.runner.task.labels))
+    sizes = ((settings.batch, settings.beam), (settings.batch, 1), (small, 1))
+    for batch, beam in sizes:
+        candidates = room // (batch * variants) - 4 * beam
+        if candidates >= FEWEST_CANDIDATES:
+            break
+    most = max(FEWEST_CANDIDATES, min(candidates, settings.candidates))
+    return replace(settings, batch=batch, beam=beam, candidates=most)
 
 
 def _value(record: Record) -> float:

@@ -149,7 +149,7 @@ class StudyLoop:
             seconds = time.perf_counter() - started
             spent = replace(outcome.spent + extra, seconds=seconds)
             outcome = replace(outcome, spent=spent, line=line)
-        self._tell(trial, outcome)
+        self._tell(trial, outcome, kind)
         return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
 
     def _candidate(self, trial: Trial, index: int, kind: str) -> Candidate:
@@ -187,7 +187,7 @@ class StudyLoop:
                 n_startup_trials=startup,
             )
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+    def _tell(self, trial: Trial, outcome: Outcome, kind: str) -> None:
         if outcome.scored is not None:
             # Before the trial is told: what the storage calls finished has its scores.
             self.run_directory.write_scores(
@@ -203,7 +203,9 @@ class StudyLoop:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it
             # would pull the next proposals to the same place. Optuna has no state for it but FAIL.
             self.study.tell(trial, state=TrialState.FAIL)
-        elif outcome.value is None:
+        elif outcome.value is None or outcome.start or kind in (FIRST, REFINED):
+            # A value on dev alone does not compare, and what was not composed has no parameters:
+            # the sampler is to learn from neither.
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, outcome.value)

@@ -56,7 +56,7 @@ class Outcome:
         reports: rung to mean tempered log-likelihood.
         scored: on the selection examples seen; None for a repetition.
         spent: by this trial.
-        paid: what it ran, for `TrialRunner.restore_paid` after an interruption.
+        paid: what it ran, for `paid.restore_paid` after an interruption.
         repeats: proposal that scored the same prompt before, or None.
         start: the first selection example that judges it; see `SelectionData.judges_from`.
         words_by: method and number a label where words were fitted, or None.
@@ -107,10 +107,13 @@ class TrialRunner:
         on_dev = {normalised_texts(example) for example in data.dev}
         self.showable = [e for e in task.train if normalised_texts(e) not in on_dev]
         self.candidates = candidates
+        self._variants: int | None = None
 
     def variants(self) -> int:
         """The most forward passes that a sequence takes, over the kinds of templates."""
-        return max(self.scorer.variants(frame) for frame in self.table.frames())
+        if self._variants is None:  # asked for in every trial, and always the same
+            self._variants = max(self.scorer.variants(frame) for frame in self.table.frames())
+        return self._variants
 
     def most_forwards(self) -> int:
         """The most forwards that one composed prompt can take."""
@@ -185,17 +188,30 @@ class TrialRunner:
 
     # -- scores on the selection data ---------------------------------------------------------
 
-    def selection_scores(self, candidate: Candidate, prompt: Prompt, count: int) -> Scored:
-        """Scores of the first `count` selection examples that may judge the candidate."""
+    def selection_scores(
+        self,
+        candidate: Candidate,
+        prompt: Prompt,
+        count: int,
+        on_train: Floats | None = None,
+    ) -> Scored:
+        """Scores of the first `count` selection examples that may judge the candidate.
+
+        Args:
+            candidate, prompt: what is scored.
+            count: how many.
+            on_train: `cross_fitted`, where it is known.
+        """
         start = self.data.judges_from(candidate.label_fitted)
         examples = self.data.examples[start : start + count]
         gold = self.data.gold[start : start + count]
         if start:
             return Scored(predict(prompt, self.scorer, examples), gold)
         if is_fitted(candidate) and self.data.fit_count:
-            on_train = self._cross_fitted(candidate, prompt)[:count]
+            if on_train is None:
+                on_train = self.cross_fitted(candidate, prompt)
             on_dev = predict(prompt, self.scorer, examples[self.data.fit_count :])
-            found = np.concatenate([on_train, on_dev])
+            found = np.concatenate([on_train[:count], on_dev])
         else:
             found = predict(prompt, self.scorer, examples)
         for row, example in enumerate(examples[: self.data.fit_count]):
@@ -205,7 +221,7 @@ class TrialRunner:
                 found[row, gold[row]] -= 1e-6
         return Scored(found, gold)
 
-    def _cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
+    def cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
         """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`."""
         found = np.empty((len(self.data.fit), len(self.task.labels)))
         for fold in np.unique(self.data.folds):
@@ -257,9 +273,12 @@ class TrialRunner:
         reports: dict[int, float] = {}
         start = self.data.judges_from(candidate.label_fitted)
         sizes = rungs(len(self.data.examples) - start)
+        on_train = None
+        if is_fitted(candidate) and self.data.fit_count and not start:
+            on_train = self.cross_fitted(candidate, prompt)  # once, for all rungs
         for rung in sizes:
             # Earlier blocks come out of the cache.
-            scored = self.selection_scores(candidate, prompt, rung)
+            scored = self.selection_scores(candidate, prompt, rung, on_train)
             reports[rung] = float(tempered_log_likelihoods(scored).mean())
             if rung == sizes[-1]:
                 break

@@ -48,8 +48,9 @@ def slotted(
     Args:
         encoder: spells the template's words.
         template: as it is; one that has trigger slots keeps them, and gets no others.
-        positions: some of `POSITIONS`: "before_mask" takes the template's own words in front of
-            the mask (fresh tokens where there are none), "prefix" and "suffix" add fresh tokens.
+        positions: some of `TRIGGER_POSITIONS`: "own_words" takes the template's words in front of
+            the mask, where there are some; the others add fresh tokens there, in front of all, or
+            behind all.
         most: trigger tokens, at most.
 
     Raises:

@@ -212,9 +212,9 @@ class TriggerSearch:
             variants = self._variants(ids, part)
             _, found = self.model.trigger_gradients(variants, self.gold[part], self.loss)
             gradients += found * len(part) / len(rows)
-            self.spent += Spent(
-                forwards=len(part) * len(variants), backwards=len(part) * len(variants)
-            )
+            passes = len(part) * len(variants)
+            tokens = sum(len(one.ids) for variant in variants for one in variant.encodings)
+            self.spent += Spent(forwards=passes, tokens=tokens, backwards=passes)
         scores = gradients @ self._embeddings.T.astype(np.float64)
         promised: Floats = scores[np.arange(len(ids)), list(ids)][:, None] - scores
         promised[:, ~self._allowed] = -np.inf

@@ -9,7 +9,7 @@ import pytest
 import tiny_models
 
 import autoprompt as ap
-from autoprompt.errors import TemplateError, VerbalizerError
+from autoprompt.errors import InputError, ModelError, TemplateError, VerbalizerError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.progress import Observer
 
@@ -82,29 +82,63 @@ def test_the_same_seed_gives_the_same_run(task: Path, family_models: Models) -> 
     assert first.best.scores == second.best.scores
 
 
+SIDEWAYS = [  # words or a field after the mask, in a seed prompt and in a pattern
+    ("{text} it was {mask} .", "{mask} : {text}"),
+    ("{text} {stem} {mask}{end}", "{stem} {mask}{end} {text}"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), SIDEWAYS)
+def test_what_a_causal_model_cannot_read_is_left_out(
+    task: Path, family_models: Models, old: str, new: str
+) -> None:
+    notes = Notes()
+    result = search(task, family_models("llama"), SPACE.replace(old, new, 1), observer=notes)
+    note = next(note for note in notes.heard if "reads left to right never sees" in note)
+    assert note.startswith("1 templates")
+    assert all(prompt.template.text.rstrip(" .!").endswith("{mask}") for prompt in result.seeds)
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "error", "message"),
+    ("replaced", "error", "message"),
     [
-        ("{text} it was {mask} .", "{mask} : {text}", TemplateError, r"put \{mask\} last"),
         (
-            "{text} {stem} {mask}{end}",
-            "{stem} {mask}{end} {text}",
+            [SIDEWAYS[0], ("film : {text} . answer : {mask}", "{mask} . {text}")],
             TemplateError,
             r"put \{mask\} last",
         ),
-        ("[terrible]", "[unspeakably]", VerbalizerError, r"seed prompt 1: .*takes \d+ tokens"),
+        ([("[terrible]", "[unspeakably]")], VerbalizerError, r"seed prompt 1: .*takes \d+ tokens"),
     ],
 )
-def test_what_a_causal_model_cannot_read_is_refused_before_anything_is_written(
+def test_seeds_that_a_causal_model_cannot_read_are_refused_before_anything_is_written(
     task: Path,
     family_models: Models,
     tmp_path: Path,
-    old: str,
-    new: str,
+    replaced: list[tuple[str, str]],
     error: type[Exception],
     message: str,
 ) -> None:
-    space = SPACE.replace(old, new, 1)
+    space = SPACE
+    for old, new in replaced:
+        space = space.replace(old, new, 1)
     with pytest.raises(error, match=message):
         search(task, family_models("llama"), space, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_templates_by_the_model_need_a_model_that_fills_masks(
+    task: Path, family_models: Models, tmp_path: Path
+) -> None:
+    space = SPACE.replace("templates:", "templates:\n  generated: 5", 1)
+    with pytest.raises(ModelError, match="cannot fill masks in a template; name a T5"):
+        search(task, family_models("gpt2"), space, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_trigger_tokens_behind_the_mask_are_refused_at_once(
+    task: Path, family_models: Models, tmp_path: Path
+) -> None:
+    space = SPACE + "triggers: {positions: [suffix]}\n"
+    with pytest.raises(InputError):
+        search(task, family_models("gpt2"), space, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

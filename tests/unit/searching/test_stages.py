@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
+from autoprompt.errors import InputError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.pipeline import search
 from autoprompt.progress import Observer
@@ -414,3 +415,42 @@ def test_a_step_begins_where_the_lines_last_one_ended(
     found.step(state, seeds)
     found.step(step.state, [*seeds, after])
     assert before == [seeds[state["parent"]].outcome, after.outcome]
+
+
+# -- what a budget allows, and what cannot be ---------------------------------------------------
+
+
+@pytest.mark.parametrize("forwards", [2_000, 4_000, 20_000])
+def test_steps_are_sized_so_that_a_budget_allows_several(
+    tiny_model: MaskedLanguageModel, forwards: int
+) -> None:
+    runner = runner_of(tiny_model, recipe=Recipe())
+    whole = Stages(runner, Recipe(), None, None)
+    sized = Stages(runner, Recipe(), None, Budget(forwards=forwards))
+    assert whole.refiner is not None
+    assert sized.refiner is not None
+    assert whole.refiner.settings == TriggerSettings(batch=whole.refiner.settings.batch)
+    assert 4 * sized.refiner.most_forwards() <= forwards / 2
+    assert sized.refiner.settings.candidates >= stages.FEWEST_CANDIDATES
+
+
+def test_a_neighbours_steps_are_not_sized(tiny_model: MaskedLanguageModel) -> None:
+    runner = runner_of(tiny_model)
+    made = Stages(runner, replace(Recipe(), sized=False), None, Budget(forwards=2_000))
+    assert made.refiner is not None
+    assert made.refiner.settings.candidates == TriggerSettings().candidates
+
+
+def test_robustness_is_refused_with_a_recipe_that_picks_by_its_own_rule(
+    tiny_model: MaskedLanguageModel,
+) -> None:
+    space = SearchSpace.parse(SPACE)
+    with pytest.raises(InputError, match="recipe 'petal' picks by dev accuracy"):
+        search(task(), space, tiny_model, recipe="petal", robustness="gate")
+
+
+def test_a_generator_that_nothing_asks_for_is_refused(tiny_model: MaskedLanguageModel) -> None:
+    runner = runner_of(tiny_model)
+    infiller: Any = SimpleNamespace(name="t5")
+    with pytest.raises(InputError, match=r"neither the space .* nor the recipe asks for templates"):
+        Stages(runner, FAST, infiller)

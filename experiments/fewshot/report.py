@@ -33,6 +33,7 @@ def write(rows: Sequence[dict[str, Any]], phase: str, folder: Path) -> None:
     truth = f"the {phase} files ({', '.join(f'{t}: {n}' for t, n in sizes.items())} examples)"
     lines = [
         HEAD.format(draws=len(draws), names=", ".join(map(str, draws)), forwards=4000, truth=truth),
+        *_gaps(rows, tasks, methods, draws),
         f"| method | {' | '.join(tasks)} | mean | lift on seed | kept seed | forwards | seconds |",
         f"|---|{'---|' * (len(tasks) + 5)}",
     ]
@@ -52,6 +53,16 @@ def write(rows: Sequence[dict[str, Any]], phase: str, folder: Path) -> None:
     (folder / "RESULTS.md").write_text("\n".join(lines) + "\n")
     ordered = sorted(rows, key=lambda r: (r["method"], r["task"], r["draw"]))
     (folder / "results.json").write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def _gaps(
+    rows: Sequence[dict[str, Any]], tasks: Sequence[str], methods: Sequence[str], draws: Any
+) -> list[str]:
+    """A warning where runs are missing: rows then rest on different tasks and draws."""
+    whole = len(tasks) * len(methods) * len(draws)
+    if len(rows) == whole:
+        return []
+    return [f"**Not finished: {len(rows)} of {whole} runs. Rows do not compare yet.**", ""]
 
 
 def _line(method: str, rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> str:

@@ -22,7 +22,6 @@ from autoprompt.objective import Scored, evaluate, gold_indices, predict
 from autoprompt.prediction import Predictor
 from autoprompt.prompts import Prompt
 from autoprompt.robustness import Spread, scores_and_notes
-from autoprompt.robustness import wording_scores as wording_scores
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.metrics import Measure, measure
 from autoprompt.tasks.columns import METRICS

@@ -102,7 +102,7 @@ class Template:
         Raises:
             TemplateError: as `parse`.
         """
-        return cls.parse("".join(_written(piece) for piece in pieces))
+        return cls.parse(written(pieces))
 
     def check_fields(self, fields: Sequence[str]) -> None:
         """Raise TemplateError where the template names a field that the task does not have."""
@@ -172,7 +172,16 @@ class Template:
         return "".join(parts)
 
 
-def _written(piece: Piece) -> str:
+def written(pieces: Sequence[Piece]) -> str:
+    """Pieces as the text of a template, not checked.
+
+    >>> written([Field("text"), Literal(" {so} "), Mask()])
+    '{text} {{so}} {mask}'
+    """
+    return "".join(_piece_text(piece) for piece in pieces)
+
+
+def _piece_text(piece: Piece) -> str:
     if isinstance(piece, Literal):
         return escape(piece.text)
     if isinstance(piece, Field):

@@ -14,16 +14,10 @@ import re
 from collections.abc import Iterator
 
 from autoprompt.templates import (
-    DEMONSTRATIONS,
-    MASK,
-    TRIGGER,
-    Demonstrations,
-    Field,
     Literal,
     Mask,
     Piece,
     Template,
-    escape,
 )
 
 # Phrases that may stand for each other in a prompt; within a row each may replace each. Longer
@@ -75,9 +69,9 @@ def wordings(template: Template) -> dict[str, Template]:
         there, and no two of the templates are equal or equal to the one given.
     """
     found: dict[str, Template] = {}
-    seen = {template.text, _written(template.pieces).text}
+    seen = {template.text, Template.of(template.pieces).text}
     for name, pieces in _changes(template.pieces):
-        changed = _written(pieces)
+        changed = Template.of(pieces)
         if changed.text not in seen:
             seen.add(changed.text)
             found[name] = changed
@@ -182,20 +176,3 @@ def _literals(pieces: tuple[Piece, ...], texts: list[str]) -> tuple[Piece, ...]:
     return tuple(
         Literal(next(waiting)) if isinstance(piece, Literal) else piece for piece in pieces
     )
-
-
-def _written(pieces: tuple[Piece, ...]) -> Template:
-    """The template of some pieces: an empty literal vanishes."""
-    return Template.parse("".join(_as_text(piece) for piece in pieces))
-
-
-def _as_text(piece: Piece) -> str:
-    if isinstance(piece, Literal):
-        return escape(piece.text)
-    if isinstance(piece, Field):
-        return f"{{{piece.name}}}"
-    if isinstance(piece, Mask):
-        return f"{{{MASK}}}"
-    if isinstance(piece, Demonstrations):
-        return f"{{{DEMONSTRATIONS}}}"
-    return f"{{{TRIGGER}:{piece.count}}}"

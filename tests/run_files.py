@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MACHINES = ("seconds", "recomputed", "tokens")  # what a clock or an interruption changes
 
 
@@ -35,3 +37,21 @@ def reproducible(run: Path) -> dict[str, Any]:
 
 def _counts(spent: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spent.items() if key not in MACHINES}
+
+
+def stop_after(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, error: BaseException
+) -> None:
+    """Let a function do its work, and raise after the call of this number."""
+    original = getattr(owner, name)
+    calls = 0
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        result = original(*arguments, **options)
+        calls += 1
+        if calls == call:
+            raise error
+        return result
+
+    monkeypatch.setattr(owner, name, stopping)

@@ -25,9 +25,8 @@ from autoprompt.searching.word_methods import (
     likelihood_ratios,
     regularised_weights,
 )
+from autoprompt.space_content import WORD_METHODS
 from autoprompt.verbalizers import Verbalizer
-
-METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def fit_verbalizer(
     one the first is taken that can be written. Ties go to what stands first.
 
     Args:
-        method: one of `METHODS`.
+        method: one of `WORD_METHODS`.
         evidence: on the examples that are fitted on; one a label at least.
         candidates: label to words, the most trusted first; labels may claim the same word.
         per_label: the most words a label.
@@ -84,7 +83,7 @@ def fit_verbalizer(
             and is not needed by another label; or the label head lacks its evidence.
     """
     if method not in _FITTERS:
-        raise UnknownNameError("label-word method", method, METHODS)
+        raise UnknownNameError("label-word method", method, WORD_METHODS)
     labels = list(candidates)
     _check_examples(evidence.gold, labels)
     usable = np.isfinite(evidence.word_scores).all(axis=0)
@@ -163,13 +162,12 @@ def _by_regularised_weights(
     return claims.share_out(np.where(weights > 0, weights, below), per_label, least)
 
 
-_FITTERS: dict[str, Callable[[Evidence, Claims, int, str], Groups]] = dict(
-    zip(
-        METHODS,
-        (_by_likelihood_ratio, _by_label_head, _by_assignment, _by_regularised_weights),
-        strict=True,
-    )
-)
+_FITTERS: dict[str, Callable[[Evidence, Claims, int, str], Groups]] = {
+    "likelihood ratio": _by_likelihood_ratio,
+    "label head": _by_label_head,
+    "assignment": _by_assignment,
+    "regularised": _by_regularised_weights,
+}
 
 
 # -- checks -----------------------------------------------------------------------------------
@@ -191,6 +189,6 @@ def _of_the_head(evidence: Evidence) -> tuple[NDArray[np.floating], NDArray[np.f
         raise VerbalizerError(
             "the method 'label head' is fitted on the model's states at the mask and its output "
             "embeddings, and this model gives none; take another method, such as "
-            f"{METHODS[0]!r}"
+            f"{WORD_METHODS[0]!r}"
         )
     return evidence.states, evidence.embeddings

@@ -16,7 +16,7 @@ from autoprompt.templates import (
     Piece,
     Template,
     Trigger,
-    escape,
+    written,
 )
 
 PUNCTUATION = (".", ",", "!", "?", ":", ";")
@@ -48,13 +48,13 @@ class Place:
     def text(self, piece: str, touching: bool = False) -> str:
         """The template's text with a piece of template text here."""
         space = " " if self.spaced and not touching else ""
-        return f"{_written(self.before)}{space}{piece}{_written(self.after)}"
+        return f"{written(self.before)}{space}{piece}{written(self.after)}"
 
     def context(self, touching: bool = False) -> Frame:
         """A frame whose mask stands here, with the same text before it."""
         before = [_MASK_SLOT if isinstance(piece, Mask) else piece for piece in self.before]
         space = " " if self.spaced and not touching else ""
-        return Frame(Template.parse(f"{_written(before)}{space}{{mask}} {{{PROBE}}}"))
+        return Frame(Template.parse(f"{written(before)}{space}{{mask}} {{{PROBE}}}"))
 
     @property
     def neighbours(self) -> set[str]:
@@ -100,9 +100,9 @@ def _word_place(units: list[Piece], at: int) -> Place | None:
     if _text(left).endswith(" "):
         kept = _text(left)[:-1]  # the last space belongs to the word
         before = (*units[: at - 1], *([Literal(kept)] if kept else []))
-        shorter = _written([*units[: at - 1], *after])
+        shorter = written([*units[: at - 1], *after])
         return Place(before, after, True, word, not kept and _takes_stop(before, after), shorter)
-    shorter = _written([*units[:at], *after[1:]]) if _text(right).isspace() else ""
+    shorter = written([*units[:at], *after[1:]]) if _text(right).isspace() else ""
     return Place(tuple(units[:at]), after, False, word, shorter=shorter)
 
 
@@ -151,17 +151,3 @@ def _is_word(piece: Piece | None) -> bool:
 
 def _is_slot(piece: Piece | None) -> bool:
     return isinstance(piece, Field | Mask | Trigger)
-
-
-def _written(pieces: Sequence[Piece]) -> str:
-    """Pieces as the text of a template."""
-    texts = []
-    for piece in pieces:
-        if isinstance(piece, Literal):
-            texts.append(escape(piece.text))
-        elif isinstance(piece, Trigger):
-            texts.append(f"{{trigger:{piece.count}}}")
-        else:
-            name = piece.name if isinstance(piece, Field) else type(piece).__name__.lower()
-            texts.append(f"{{{name}}}")
-    return "".join(texts)

@@ -59,12 +59,12 @@ def words_to_score(
     _check_examples(table, examples)
     listed = space.label_candidates()
     kept: dict[str, None] = {}
-    dropped: list[str] = []
+    dropped: dict[str, None] = {}
     for words in listed.values():
         for word in words:
             if word not in seeds:
                 fits = any(_is_one_token(model, frame, word) for frame in table.frames())
-                kept.update({word: None}) if fits else dropped.append(word)
+                (kept if fits else dropped)[word] = None
     spent = Spent()
     found: list[str] = []
     if space.vocabulary:

@@ -19,7 +19,7 @@ from typing import Any
 import optuna
 import pytest
 from command_line import Ended, autoprompt, command, environment
-from run_files import document, reproducible, trials
+from run_files import document, reproducible, stop_after, trials
 
 from autoprompt import pipeline
 from autoprompt.results import Reading
@@ -113,24 +113,6 @@ def test_the_whole_run_has_what_the_other_tests_interrupt(whole: Path) -> None:
     assert max(line["step"] for line in lines) >= 2
     assert document(whole / "ledger.json")["backwards"] > 0
     assert any("filled in by the model" in json.dumps(row) for row in attributes(whole, OUTCOME))
-
-
-def stop_after(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, error: BaseException
-) -> None:
-    """Let a function do its work, and raise after the call of this number."""
-    original = getattr(owner, name)
-    calls = 0
-
-    def stopping(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        result = original(*arguments, **options)
-        calls += 1
-        if calls == call:
-            raise error
-        return result
-
-    monkeypatch.setattr(owner, name, stopping)
 
 
 STUDY, TRIAL = optuna.study.Study, optuna.trial.Trial

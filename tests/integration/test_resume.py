@@ -11,13 +11,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 import tiny_models
 from command_line import Ended, command, environment
-from run_files import document, reproducible, trials
+from run_files import document, reproducible, stop_after, trials
 
 from autoprompt import pipeline, results
 from autoprompt.prompts import Prompt
@@ -133,24 +132,6 @@ def test_ctrl_c_is_130_and_can_be_resumed(
 
 
 # -- the nasty moments ------------------------------------------------------------------------
-
-
-def stop_after(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, error: BaseException
-) -> None:
-    """Let a function do its work, and raise after the call of this number."""
-    original = getattr(owner, name)
-    calls = 0
-
-    def stopping(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        result = original(*arguments, **options)
-        calls += 1
-        if calls == call:
-            raise error
-        return result
-
-    monkeypatch.setattr(owner, name, stopping)
 
 
 STUDY, TRIAL = optuna.study.Study, optuna.trial.Trial

@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from autoprompt.errors import VerbalizerError
-from autoprompt.searching.label_words import METHODS, Evidence, fit_verbalizer
+from autoprompt.searching.label_words import Evidence, fit_verbalizer
+from autoprompt.space_content import WORD_METHODS as METHODS
 from autoprompt.verbalizers import AGGREGATIONS
 
 every_method = pytest.mark.parametrize("method", METHODS)

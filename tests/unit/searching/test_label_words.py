@@ -20,7 +20,7 @@ from autoprompt.scoring.calibration import calibrated, log_prior
 from autoprompt.scoring.label_scores import label_scores, log_softmax
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import word_methods
-from autoprompt.searching.label_words import METHODS, Evidence, fit_verbalizer
+from autoprompt.searching.label_words import Evidence, fit_verbalizer
 from autoprompt.searching.word_assignment import beam_assignments, extended, likeliest
 from autoprompt.searching.word_claims import share_out
 from autoprompt.searching.word_methods import (
@@ -28,6 +28,7 @@ from autoprompt.searching.word_methods import (
     likelihood_ratios,
     regularised_weights,
 )
+from autoprompt.space_content import WORD_METHODS as METHODS
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 

@@ -125,8 +125,8 @@ class OpenModel(LanguageModel, Protocol):
         """
         ...
 
-    def mask_states(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
-        """What the output embeddings multiply, at the masks: shape `(batch, masks, width)`.
+    def mask_states(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        """What the output embeddings multiply, at the masks: shape `(encodings, masks, width)`.
 
         Raises:
             ModelError: the model has no linear layer over its vocabulary.

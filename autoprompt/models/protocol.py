@@ -26,17 +26,18 @@ class LanguageModel(Protocol):
     device: str
 
     def log_probabilities(
-        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self, encodings: Sequence[Encoding], token_ids: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Log-probabilities of some tokens at the masks of one batch.
+        """Log-probabilities of some tokens at the masks.
 
         Args:
-            batch: encodings with equally many masks, run as one forward pass.
+            encodings: any number, of any lengths, with equally many masks; the model makes batches
+                of them.
             token_ids: shape `(tokens,)`, the vocabulary entries asked for.
 
         Returns:
-            Shape `(batch, masks, tokens)`, natural logarithms, normalised over the whole
-            vocabulary, float32. They do not depend on what else is in the batch, up to
+            Shape `(encodings, masks, tokens)`, natural logarithms, normalised over the whole
+            vocabulary, float32. They do not depend on what else is asked for, up to
             1e-5 x max(1, largest |logit|).
 
         Raises:

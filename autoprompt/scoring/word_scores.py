@@ -18,7 +18,6 @@ from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import open_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Frame
-from autoprompt.scoring.batches import TOKENS_PER_BATCH, length_bucketed
 from autoprompt.scoring.ledger import Spent
 from autoprompt.tasks.examples import Example
 from autoprompt.verbalizers import Verbalizer
@@ -36,7 +35,6 @@ class WordScorer:
         words: every word that may be asked for.
         one_token: those of them that are scored only in frames where they are one token; elsewhere
             they would cost every sequence a forward pass of its own.
-        tokens_per_batch: see `length_bucketed`.
         cache_bytes: the most memory that cached rows may take; the least recently used frame
             goes first.
     """
@@ -46,7 +44,6 @@ class WordScorer:
         model: LanguageModel,
         words: Sequence[str],
         one_token: Sequence[str] = (),
-        tokens_per_batch: int = TOKENS_PER_BATCH,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.model = model
@@ -55,7 +52,6 @@ class WordScorer:
         self.column = {word: index for index, word in enumerate(self.words)}
         self.spent = Spent()
         self.truncated = 0
-        self._tokens_per_batch = tokens_per_batch
         self._rows_kept = max(cache_bytes // (4 * max(len(self.words), 1)), 1)
         self._cache: OrderedDict[str, dict[Key, Row]] = OrderedDict()
         self._states: dict[str, dict[Key, Row]] = {}
@@ -112,12 +108,10 @@ class WordScorer:
         missing = {example.key: example for example in examples if example.key not in rows}
         if missing:
             encodings = self.model.encoder.encode(frame, list(missing.values()))
-            keys = list(missing)
-            lengths = [len(encoding.ids) for encoding in encodings]
-            for batch in length_bucketed(lengths, self._tokens_per_batch):
-                found = open_model(self.model).mask_states([encodings[i] for i in batch])[:, 0]
-                rows.update((keys[i], row) for i, row in zip(batch, found, strict=True))
-            self.spent += Spent(forwards=len(missing), tokens=sum(lengths))
+            found = open_model(self.model).mask_states(encodings)[:, 0]
+            rows.update(zip(missing, found, strict=True))
+            tokens = sum(len(encoding.ids) for encoding in encodings)
+            self.spent += Spent(forwards=len(missing), tokens=tokens)
         return np.stack([rows[example.key] for example in examples])
 
     def output_embeddings(self, frame: Frame) -> NDArray[np.float32]:
@@ -180,9 +174,7 @@ class WordScorer:
         for masks, group in self._groups_of(frame).items():
             encodings = self.model.encoder.encode(frame, examples, masks)
             self.truncated += sum(encoding.lost > 0 for encoding in encodings)
-            result[:, group.columns] = word_log_probabilities(
-                self.model, encodings, group.ids, self._tokens_per_batch
-            )
+            result[:, group.columns] = word_log_probabilities(self.model, encodings, group.ids)
             self.spent += Spent(
                 forwards=len(fresh),
                 recomputed=again,
@@ -230,30 +222,22 @@ class WordScorer:
 
 
 def word_log_probabilities(
-    model: LanguageModel,
-    encodings: Sequence[Encoding],
-    ids: NDArray[np.int64],
-    tokens_per_batch: int = TOKENS_PER_BATCH,
+    model: LanguageModel, encodings: Sequence[Encoding], ids: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Scores of words of one token count, in batches of sequences of like length.
+    """Scores of words of one token count.
 
     Args:
         model: the language model.
         encodings: sequences with as many masks as the words have tokens.
         ids: shape `(words, masks)`, the words' token ids.
-        tokens_per_batch: see `length_bucketed`.
 
     Returns:
         Shape `(encodings, words)`: the mean log-probability of a word's tokens.
     """
     tokens, inverse = np.unique(ids, return_inverse=True)
     inverse = inverse.reshape(ids.shape)  # (words, masks): indices into `tokens`
-    result = np.empty((len(encodings), len(ids)), np.float32)
-    masks = np.arange(ids.shape[1])
-    lengths = [len(encoding.ids) for encoding in encodings]
-    for batch in length_bucketed(lengths, tokens_per_batch):
-        found = model.log_probabilities([encodings[i] for i in batch], tokens)
-        result[batch] = found[:, masks[None, :], inverse].mean(axis=-1)
+    found = model.log_probabilities(encodings, tokens)
+    result: NDArray[np.float32] = found[:, np.arange(ids.shape[1]), inverse].mean(axis=-1)
     return result
 
 

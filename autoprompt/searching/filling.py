@@ -15,12 +15,12 @@ from autoprompt.models.protocol import LanguageModel
 from autoprompt.models.sections import PROBE
 from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
-from autoprompt.scoring.batches import length_bucketed
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.places import PUNCTUATION, Place, places_of
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import MAX_TRIGGERS, Template, Trigger
 
+AT_ONCE = 512  # sequences whose scores are held together: each has thousands of words
 ONE_LETTER = ("a", "I")  # `whole_words` begins at two
 LOOKED_AT = 8  # times `options`: how far down a place's list an edit is looked for
 Edit = tuple[str, float]
@@ -194,12 +194,13 @@ class Filler:
         owned = [(at, encoding) for at, request in enumerate(requests) for encoding in request]
         masks = len(owned[0][1].mask_positions) if owned else 1
         sums = np.zeros((len(requests), masks, len(tokens)))
-        lengths = [len(encoding.ids) for _, encoding in owned]
-        for batch in length_bucketed(lengths):
-            rows = self.model.log_probabilities([owned[i][1] for i in batch], tokens)
-            for i, row in zip(batch, rows, strict=True):
-                sums[owned[i][0]] += row
-        self.spent += Spent(forwards=len(owned), tokens=sum(lengths))
+        for start in range(0, len(owned), AT_ONCE):
+            part = owned[start : start + AT_ONCE]
+            rows = self.model.log_probabilities([encoding for _, encoding in part], tokens)
+            for (owner, _), row in zip(part, rows, strict=True):
+                sums[owner] += row
+        length = sum(len(encoding.ids) for _, encoding in owned)
+        self.spent += Spent(forwards=len(owned), tokens=length)
         return sums / self._examples
 
 

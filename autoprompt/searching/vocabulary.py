@@ -9,7 +9,6 @@ import numpy as np
 from autoprompt.errors import InputError
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Frame
-from autoprompt.scoring.batches import TOKENS_PER_BATCH, length_bucketed
 from autoprompt.tasks.examples import Example
 
 
@@ -19,7 +18,6 @@ def likeliest_words(
     examples: Sequence[Example],
     words: Mapping[str, int],
     most: int,
-    tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> tuple[list[str], int]:
     """The words that the model expects most at the masks of some frames.
 
@@ -36,7 +34,6 @@ def likeliest_words(
         examples: their texts alone; equal texts count once.
         words: word to vocabulary entry, as `whole_words` finds them.
         most: how many words are wanted.
-        tokens_per_batch: see `length_bucketed`.
 
     Returns:
         At most `most` words, the likeliest first, of equals the first in `words` first; and how
@@ -58,11 +55,7 @@ def likeliest_words(
     for frame in {frame.key: frame for frame in frames}.values():
         encodings = model.encoder.encode(frame, different)
         forwards += len(encodings)
-        total = np.zeros(len(names))
-        lengths = [len(encoding.ids) for encoding in encodings]
-        for batch in length_bucketed(lengths, tokens_per_batch):
-            found = model.log_probabilities([encodings[index] for index in batch], ids)
-            total += np.exp(found[:, 0].astype(np.float64)).sum(axis=0)
-        best = np.maximum(best, total / len(encodings))
+        found = model.log_probabilities(encodings, ids)[:, 0]
+        best = np.maximum(best, np.exp(found.astype(np.float64)).mean(axis=0))
     order = np.argsort(-best, kind="stable")[:most]
     return [names[index] for index in order], forwards

@@ -41,7 +41,18 @@ def with_memory_for(
         return plain(batch)
 
     monkeypatch.setattr(model, "_mask_logits", limited)
+    monkeypatch.setattr(model, "tokens_per_batch", model.tokens_per_batch)  # undone afterwards
     return ran
+
+
+def test_batches_keep_the_token_budget(
+    tiny_model: MaskedLanguageModel, batch: list[Encoding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_model, "tokens_per_batch", 24)
+    ran = with_memory_for(tiny_model, 99, monkeypatch)
+    tiny_model.log_probabilities(batch, TOKENS)
+    assert sum(ran) == len(batch)
+    assert max(ran) * min(len(encoding.ids) for encoding in batch) <= 24
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])
@@ -56,6 +67,22 @@ def test_a_batch_that_does_not_fit_is_halved(
     np.testing.assert_allclose(tiny_model.log_probabilities(batch, TOKENS), wanted, atol=1e-5)
     assert sum(ran) == len(batch)
     assert max(ran) <= most
+
+
+def test_a_size_that_did_not_fit_is_not_tried_again(
+    tiny_model: MaskedLanguageModel, batch: list[Encoding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory_for(tiny_model, 2, monkeypatch)
+    tiny_model.log_probabilities(batch, TOKENS)
+    limited, asked = tiny_model._mask_logits, list[int]()
+
+    def noted(batch: Sequence[Encoding]) -> torch.Tensor:
+        asked.append(len(batch))
+        return limited(batch)
+
+    monkeypatch.setattr(tiny_model, "_mask_logits", noted)
+    tiny_model.log_probabilities(batch, TOKENS)
+    assert max(asked) <= 2
 
 
 def test_a_sequence_that_does_not_fit_alone_is_an_error(

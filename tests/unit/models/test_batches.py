@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprompt.scoring.batches import length_bucketed
+from autoprompt.models.batches import length_bucketed
 
 lengths_lists = st.lists(st.integers(1, 60), max_size=40)
 budgets = st.integers(1, 200)

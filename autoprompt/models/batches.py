@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 TOKENS_PER_BATCH = 1024  # on a CPU the activations of more leave its caches
+TOKENS_ON_A_GPU = 32_768  # fewer leave most of it idle; a lack of memory halves a batch
+
+
+def tokens_per_batch(device: str) -> int:
+    """The most tokens in a padded batch on a device, as `str(torch.device)` names it."""
+    return TOKENS_PER_BATCH if device.startswith("cpu") else TOKENS_ON_A_GPU
 
 
 def length_bucketed(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH) -> list[list[int]]:

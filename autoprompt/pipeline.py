@@ -31,6 +31,7 @@ from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.decision import decided
 from autoprompt.searching.recipes import BEST_ON_DEV, Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
@@ -39,7 +40,7 @@ from autoprompt.searching.stages import Stages
 from autoprompt.searching.storage import open_study
 from autoprompt.searching.study import StudyLoop
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.words import words_to_score
+from autoprompt.searching.words import Words, words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
@@ -100,9 +101,8 @@ def search(
     readable, unread = _readable(restricted, model)
     table = CandidateTable(way.narrowed(readable))
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
-    words = words_to_score(table, model, data.fit)
-    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
-    runner = TrialRunner(task, data, table, scorer, seed, words.by_label)
+    words = words_to_score(table, model.screening, data.fit)
+    runner = _runner(task, data, table, words, model, seed)
     stages = Stages(runner, way, generator, limits)
     _check_seeds(runner)
     limits.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
@@ -122,6 +122,23 @@ def search(
         session = _Session(loop, observer, robustness)
         session.tell_notes(words.left_out, unread)
         return session.result()
+
+
+def _runner(
+    task: Task,
+    data: SelectionData,
+    table: CandidateTable,
+    words: Words,
+    model: LanguageModel,
+    seed: int,
+) -> TrialRunner:
+    """What scores candidates: a fast copy of the model, where it has one; the model decides."""
+    runner: TrialRunner | None = None
+    for scoring in dict.fromkeys((model, model.screening)):
+        scorer = WordScorer(scoring, [*words.seeds, *words.candidates], one_token=words.candidates)
+        runner = TrialRunner(task, data, table, scorer, seed, words.by_label, exact=runner)
+    assert runner is not None
+    return runner
 
 
 def _readable(space: SearchSpace, model: LanguageModel) -> tuple[SearchSpace, list[str]]:
@@ -161,6 +178,7 @@ def _settings(runner: TrialRunner) -> dict[str, Any]:
         "space": runner.table.space.fingerprint(),
         "model": identity.weights,
         "tokenizer": identity.tokenizer,
+        "screening": runner.scorer.model.precision,
         "metric": runner.task.metric,
         "seed": runner.seed,
         "selection": split_digest(runner.data.examples),
@@ -200,7 +218,7 @@ def _check_seeds(runner: TrialRunner) -> None:
         ScoringError: the model's scores are not finite.
     """
     space = runner.table.space
-    scorer = runner.scorer
+    scorer = runner.exact.scorer
     probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
     for number, seed in enumerate(space.seeds, start=1):
         verbalizer = Verbalizer.of(seed.words, space.labels)
@@ -222,7 +240,7 @@ class _Session:
 
     def __init__(self, loop: StudyLoop, observer: Observer, robustness: str) -> None:
         self.loop, self.observer, self.robustness = loop, observer, robustness
-        self.rewording = Spent()
+        self.after_trials = Spent()
         self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
 
     def tell_notes(self, left_out: Sequence[str], unread: Sequence[str]) -> None:
@@ -266,8 +284,13 @@ class _Session:
                 self._note(f"trial {record.proposal} failed: {record.failure}")
         metric = self.runner.task.metric
         seeds, rule = self.runner.table.seeds, self.loop.stages.recipe.rule
+        judged = records
+        if self.runner.exact is not self.runner:
+            screened = select(records, seeds, metric, self.loop.scored_of, rule)
+            judged, spent = decided(records, screened.finalists, self.runner.exact)
+            self.after_trials += spent
         selection = select(
-            records, seeds, metric, self.loop.scored_of, rule, self.robustness, self._reworded
+            judged, seeds, metric, self.loop.scored_of, rule, self.robustness, self._reworded
         )
         prompts = len(self.loop.by_digest)
         self._note(
@@ -284,7 +307,7 @@ class _Session:
             baseline=completed(self.runner, selection.baseline, reading.baseline),
             seeds=tuple(outcome.prompt for _, outcome in selection.seeds),
             verdict=reading.verdict,
-            ledger=sum((own.spent for own in readings), self.loop.spent + self.rewording),
+            ledger=sum((own.spent for own in readings), self.loop.spent + self.after_trials),
             trials=len(records),
             prompts=prompts,
             finish_reason=reason,
@@ -296,7 +319,7 @@ class _Session:
 
     def _reworded(self, outcome: Outcome) -> list[Scored]:
         scores, spent = reworded(self.runner, outcome.prompt)
-        self.rewording += spent
+        self.after_trials += spent
         return scores
 
     def _note(self, text: str) -> None:

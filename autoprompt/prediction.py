@@ -129,6 +129,7 @@ def model_of(
     known = prompt.model
     return load_model(
         name or (known.name if known else ""),
+        dtype="float32",  # nothing is screened here
         device=device,
         revision=revision or (known.revision if known and name is None else ""),
         trust_remote_code=trust_remote_code,

@@ -146,7 +146,7 @@ def _spread(runner: TrialRunner, prompt: Prompt) -> tuple[Spread, Spent]:
 
 
 def _test_scorer(runner: TrialRunner, prompt: Prompt) -> WordScorer:
-    return WordScorer(runner.scorer.model, prompt.verbalizer.all_words)
+    return WordScorer(runner.exact.scorer.model, prompt.verbalizer.all_words)
 
 
 def _measures(scored: Scored) -> dict[str, Any]:
@@ -196,13 +196,21 @@ def write_run(
     selection: Selection,
     result: SearchResult,
 ) -> None:
-    """Write the files of a finished run: `best.json` last, so that it means all is there."""
+    """Write the files of a finished run: `best.json` last, so that it means all is there.
+
+    Args:
+        run: the directory.
+        runner: of the trials.
+        records: of all trials, as that runner scored them.
+        selection: the choice, in float32.
+        result: what the files say.
+    """
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
     finalists |= {outcome.prompt.digest: (n, outcome) for n, outcome in selection.seeds}
     run.write_finalists(completed(runner, item) for item in finalists.values())
     for name in runner.task.drawn:
         run.write_split(name, runner.data.dev if name == "dev" else runner.task.splits[name])
-    run.write_trials(_row(record) for record in records)
+    run.write_trials(_row(record, runner) for record in records)
     write_json(
         run.ledger,
         {
@@ -227,8 +235,9 @@ def write_run(
     result.best.save(run.best)
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, runner: TrialRunner) -> dict[str, Any]:
     outcome = record.outcome
+    scored_by = runner.exact if record.proposal < runner.table.seeds else runner
     row: dict[str, Any] = {"trial": record.proposal, "parameters": record.parameters}
     if outcome is None:
         spent = record.spent.to_dict()
@@ -246,6 +255,7 @@ def _row(record: Record) -> dict[str, Any]:
         "template": outcome.prompt.template.text,
         "verbalizer": outcome.prompt.verbalizer.as_dict(),
         "calibration": outcome.prompt.calibration.method,
+        "precision": scored_by.scorer.model.precision,
         "prompt": outcome.prompt.digest,
         "spent": outcome.spent.to_dict(),
     }

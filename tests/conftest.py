@@ -18,6 +18,8 @@ os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="autoprompt-tests-hub-")
 atexit.register(shutil.rmtree, os.environ["HF_HUB_CACHE"], ignore_errors=True)
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tests do the same on every machine, whatever its bfloat16 is worth.
+os.environ["AUTOPROMPT_DTYPE"] = "float32"
 
 import planted
 import pytest
@@ -25,10 +27,12 @@ import tiny_models
 import torch
 from hypothesis import HealthCheck, settings
 
+from autoprompt.models import precision
 from autoprompt.models.loading import load_model
 from autoprompt.models.masked import MaskedLanguageModel
 
 torch.set_num_threads(1)
+precision.bfloat16_gain = lambda device: 1.0
 
 settings.register_profile(
     "fast",

@@ -40,7 +40,10 @@ def doctor() -> None:
 def _devices() -> str:
     import torch
 
-    found = [f"cpu ({torch.get_num_threads()} threads)"]
+    from autoprompt.models.precision import bfloat16_gain
+
+    gain = bfloat16_gain("cpu")
+    found = [f"cpu ({torch.get_num_threads()} threads, bfloat16 {gain:.1f} times as fast)"]
     if torch.cuda.is_available():
         found.append(f"cuda ({torch.cuda.get_device_name()})")
     if torch.backends.mps.is_available():

@@ -56,23 +56,48 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is loaded."""
+    """How a model is loaded and run.
+
+    Attributes:
+        device: cpu, cuda or mps.
+        threads: of a CPU; 0 leaves the number to torch.
+        revision: of a Hugging Face model.
+        trust_remote_code: whether its own Python code may run.
+    """
 
     device: str
+    threads: int
     revision: str
     trust_remote_code: bool
 
-    def load(self, name: str) -> LanguageModel:
-        """The model of a name."""
+    def load(self, name: str, dtype: str) -> LanguageModel:
+        """The model of a name.
+
+        Args:
+            name: as `load_model` takes it.
+            dtype: the precision that screens candidates.
+        """
         from autoprompt.models.loading import load_model
 
-        return load_model(name, **vars(self))
+        return load_model(name, dtype=dtype, **self._options())
 
     def model_of(self, prompt: Prompt, name: str | None) -> LanguageModel:
         """The model that a prompt names, or another copy of it by `name`."""
         from autoprompt.prediction import model_of
 
-        return model_of(prompt, name, **vars(self))
+        return model_of(prompt, name, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """What loading takes; the number of threads is set here, once for the process."""
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
+        return {
+            "device": self.device,
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code,
+        }
 
 
 Command = Callable[..., None]
@@ -100,16 +125,20 @@ def data_options(command: Command) -> Command:
 
 
 def model_options(command: Command) -> Command:
-    """`--device`, `--revision`, `--trust-remote-code`, given to the verb as `model_options`."""
+    """`--device`, `--threads` and how to get the model, given to the verb as `model_options`."""
 
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+    @click.option("--threads", type=click.IntRange(0), default=0, help="Of a CPU; 0: all cores.")
     @click.option("--revision", default="", help="Of a Hugging Face model.")
     @click.option(
         "--trust-remote-code", is_flag=True, help="Let the model run its own Python code."
     )
     @functools.wraps(command)
-    def gathered(*, device: str, revision: str, trust_remote_code: bool, **rest: Any) -> None:
-        command(model_options=ModelOptions(device, revision, trust_remote_code), **rest)
+    def gathered(
+        *, device: str, threads: int, revision: str, trust_remote_code: bool, **rest: Any
+    ) -> None:
+        options = ModelOptions(device, threads, revision, trust_remote_code)
+        command(model_options=options, **rest)
 
     return gathered
 

@@ -59,6 +59,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="none, gate or objective: must the winner hold under other wordings of itself?",
 )
+@click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    envvar="AUTOPROMPT_DTYPE",
+    help="The precision that screens candidates: auto, float32 or bfloat16. float32 decides.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -79,6 +86,7 @@ def search(
     recipe: str,
     generator: str,
     robustness: str,
+    dtype: str,
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -110,7 +118,7 @@ def search(
 
     console.quiet_libraries()
     console.say(console.task_line(task))
-    language_model = model_options.load(model)
+    language_model = model_options.load(model, dtype)
     infiller = None
     if generator:
         from autoprompt.models.infilling import SentinelInfiller

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import ModelError
+from autoprompt.errors import ModelError, UnknownNameError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
+from autoprompt.models.precision import DTYPES, screening_dtype
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import ModelIdentity
 
@@ -48,6 +49,7 @@ def load_model(
     name: str = EMBEDDED,
     *,
     device: str = "cpu",
+    dtype: str = "auto",
     revision: str = "",
     trust_remote_code: bool = False,
     max_length: int | None = None,
@@ -57,6 +59,8 @@ def load_model(
     Args:
         name: "embedded", a directory, or a Hugging Face name.
         device: a torch device, for example "cpu", "cuda" or "mps".
+        dtype: the precision that screens candidates: "auto" (bfloat16 where that is fast, else
+            float32), "float32" or "bfloat16". What is decided or reported is in float32.
         revision: of a Hugging Face name.
         trust_remote_code: allow the model's own Python code to run.
         max_length: a lower limit of tokens than the model's own.
@@ -67,6 +71,8 @@ def load_model(
     """
     import transformers
 
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
     path = embedded_path() if name == EMBEDDED else Path(name)
     local = path.is_dir()
     if local and revision:
@@ -110,7 +116,7 @@ def load_model(
         tokenizer=encoder.fingerprint,
         weights=_digest_of_weights(module),
     )
-    return MaskedLanguageModel(module, encoder, identity)
+    return MaskedLanguageModel(module, encoder, identity, screening_dtype(dtype, device))
 
 
 def family_of(name: str, config: Any) -> Family:

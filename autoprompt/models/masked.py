@@ -13,7 +13,7 @@ from autoprompt.models.encoding import Encoding, PromptEncoder
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import ModelIdentity
 
-PARITY = 1e-4
+PARITY = {"float32": 1e-4, "bfloat16": 0.05}  # of the largest logit
 
 
 class MaskedLanguageModel(TransformerModel):
@@ -28,10 +28,17 @@ class MaskedLanguageModel(TransformerModel):
         module: the model, in evaluation mode.
         encoder: its encoder.
         identity: its name and digests.
+        screens_in: the precision that screens candidates.
     """
 
-    def __init__(self, module: Any, encoder: PromptEncoder, identity: ModelIdentity) -> None:
-        super().__init__(module, encoder, identity)
+    def __init__(
+        self,
+        module: Any,
+        encoder: PromptEncoder,
+        identity: ModelIdentity,
+        screens_in: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(module, encoder, identity, screens_in)
         self.narrow = True
         self.narrow = self._narrow_agrees()
 
@@ -100,7 +107,8 @@ class MaskedLanguageModel(TransformerModel):
         with torch.inference_mode():
             plain = self._mask_logits(probe)
         scale = max(1.0, float(plain.abs().max()))
-        return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= PARITY * scale)
+        most = PARITY[self.precision] * scale
+        return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= most)
 
 
 def usable_length(module: Any, tokenizer: Any) -> int:

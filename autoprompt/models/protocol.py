@@ -19,11 +19,21 @@ class LanguageModel(Protocol):
         identity: name, revision and digests.
         encoder: turns frames and examples into ids for this model.
         device: where it runs, for people.
+        precision: of its numbers: "float32" or "bfloat16".
     """
 
     identity: ModelIdentity
     encoder: PromptEncoder
     device: str
+    precision: str
+
+    @property
+    def screening(self) -> LanguageModel:
+        """The model to screen candidates with: itself, or where that pays itself in bfloat16.
+
+        What is decided or reported comes from the model itself.
+        """
+        ...
 
     def log_probabilities(
         self, encodings: Sequence[Encoding], token_ids: NDArray[np.int64]

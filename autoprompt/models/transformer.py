@@ -5,8 +5,10 @@ A kind says how logits at the masks are computed (`_mask_logits`); everything el
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,18 +38,36 @@ class TransformerModel(ABC):
         module: the model, in evaluation mode.
         encoder: its encoder.
         identity: its name and digests.
+        screens_in: the precision that screens candidates.
 
     Attributes:
+        precision: of its own numbers.
         tokens_per_batch: the most tokens in a padded batch; less after a lack of memory.
     """
 
-    def __init__(self, module: Any, encoder: PromptEncoder, identity: ModelIdentity) -> None:
+    def __init__(
+        self,
+        module: Any,
+        encoder: PromptEncoder,
+        identity: ModelIdentity,
+        screens_in: torch.dtype = torch.float32,
+    ) -> None:
         self.module = module.requires_grad_(False)
         self.encoder = encoder
         self.identity = identity
         self.device = str(module.device)
         self.tokens_per_batch = tokens_per_batch(self.device)
+        self.precision = str(next(module.parameters()).dtype).removeprefix("torch.")
+        self._screens_in = screens_in
         self._pad = encoder.tokenizer.pad_token_id or 0
+
+    @cached_property
+    def screening(self) -> TransformerModel:
+        """See `LanguageModel.screening`; the copy is made when it is first asked for."""
+        if self.precision == str(self._screens_in).removeprefix("torch."):
+            return self
+        module = copy.deepcopy(self.module).to(self._screens_in)
+        return type(self)(module, self.encoder, self.identity, self._screens_in)
 
     @abstractmethod
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:

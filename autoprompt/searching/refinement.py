@@ -43,6 +43,7 @@ from autoprompt.verbalizers import Verbalizer
 TRIED = 2  # steps of every line before the best goes on alone
 LEADING_WORDS = 10  # a label: the gradient follows many fitted words, as the right ones may be new
 PARENTS = 2
+DECIDED = 8  # of a step's candidates, where the model only screens
 # Reads the model's states, which the exact scores of a step do not come with. Words that it chose
 # are kept while triggers are searched, as in AutoPrompt (Shin et al. 2020, section 2.3).
 NOT_JOINT = "label head"
@@ -86,9 +87,11 @@ class Refiner:
         # every label outside each fold.
         fewest = FOLDS * len(runner.task.labels)
         batch = min(len(runner.data.fit), max(settings.batch, fewest))
-        self.settings = replace(settings, batch=batch)
+        screens = runner.exact is not runner
+        self.settings = replace(settings, batch=batch, decided=DECIDED if screens else 0)
         self.parents = parents
         self.model = open_model(runner.scorer.model)
+        self._exact = open_model(runner.exact.scorer.model)
         space = runner.table.space
         # Beside a parent's own words, words that are fitted to its triggers get a line.
         methods = [method for method in space.word_methods if method != NOT_JOINT]
@@ -173,6 +176,7 @@ class Refiner:
             before.prompt.calibration.offsets if state["calibration"] != "none" else (),
             self._allowed,
             joint,
+            self._exact,
         )
         try:
             line = search.step(Line(beam, state["step"], state["stale"]))

@@ -36,7 +36,7 @@ class Selection:
         winner: what is returned.
         baseline: the best seed prompt.
         seeds: all seeds, in their order.
-        finalists: the best fully scored prompts, the highest value first.
+        finalists: the best fully scored prompts by the rule's measure, the best first.
         contenders: how many candidates clearly beat the baseline.
     """
 
@@ -137,9 +137,12 @@ def select(
     if rule == BEST_ON_DEV:
         # A recipe's prompt may be one that an expert wrote as well.
         again = {r.outcome.repeats for r in records if r.outcome and r.proposal >= seeds}
-        winner = _best_on_dev([i for i in full if i[0] >= seeds or i[0] in again] or own)
+        tried = [item for item in full if item[0] >= seeds or item[0] in again]
+        winner = max(tried or own, key=_on_dev)
     gains = {one.item[0]: one.gain for one in compared} | {baseline[0]: 0.0}
     ranked = sorted(full, key=lambda item: (-gains[item[0]], item[0]))
+    if rule == BEST_ON_DEV:
+        ranked = sorted(full, key=_on_dev, reverse=True)
     return Selection(
         winner=winner,
         baseline=baseline,
@@ -210,13 +213,10 @@ def _robust(
     return max(finalists, key=likelihood).item if finalists else baseline
 
 
-def _best_on_dev(items: Sequence[Item]) -> Item:
-    def key(item: Item) -> tuple[float, float, int]:
-        scores = item[1].prompt.scores["dev"]
-        metric = next(name for name in scores if name != "cross_entropy")
-        return scores[metric]["value"], -scores["cross_entropy"]["value"], -item[0]
-
-    return max(items, key=key)
+def _on_dev(item: Item) -> tuple[float, float, int]:
+    scores = item[1].prompt.scores["dev"]
+    metric = next(name for name in scores if name != "cross_entropy")
+    return scores[metric]["value"], -scores["cross_entropy"]["value"], -item[0]
 
 
 def standard_error(differences: Floats) -> float:

@@ -277,7 +277,8 @@ def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:
     small = max(settings.batch // 2, FOLDS * len(refiner.runner.task.labels))
     sizes = ((settings.batch, settings.beam), (settings.batch, 1), (small, 1))
     for batch, beam in sizes:
-        candidates = room // (batch * variants) - 4 * beam
+        again = settings.decided + beam if settings.decided else 0
+        candidates = room // (batch * variants) - 4 * beam - again
         if candidates >= FEWEST_CANDIDATES:
             break
     most = max(FEWEST_CANDIDATES, min(candidates, settings.candidates))

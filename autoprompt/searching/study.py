@@ -119,6 +119,7 @@ class StudyLoop:
 
     def _one_trial(self, index: int, kind: str) -> Record:
         started = time.perf_counter()
+        runner = self._runner_of(index)
         trial = self._ask(index, kind)
         step: Step | None = None
         line: Mapping[str, Any] | None = None
@@ -131,13 +132,13 @@ class StudyLoop:
             else:
                 candidate = self._candidate(trial, index, kind)
             droppable = kind != SEED and self.stages.recipe.races
-            outcome = self.runner.run(candidate, self.race, self._seen_before, droppable)
+            outcome = runner.run(candidate, self.race, self._seen_before, droppable)
         except AutopromptError as error:
             if kind == SEED:
                 raise type(error)(f"seed prompt {index + 1}: {error}") from error
-            self.runner.scorer.abandon()
+            runner.scorer.abandon()
             seconds = time.perf_counter() - started
-            spent = replace(self.runner.scorer.spent + extra, seconds=seconds)
+            spent = replace(runner.scorer.spent + extra, seconds=seconds)
             failure: dict[str, Any] = {"reason": str(error), "spent": spent.to_dict()}
             if line is not None:
                 line = failure["line"] = {**line, "failed": True}
@@ -151,6 +152,10 @@ class StudyLoop:
             outcome = replace(outcome, spent=spent, line=line)
         self._tell(trial, outcome, kind)
         return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
+
+    def _runner_of(self, index: int) -> TrialRunner:
+        """Who scores a proposal: seeds are the bar, and are not screened."""
+        return self.runner.exact if index < self.table.seeds else self.runner
 
     def _candidate(self, trial: Trial, index: int, kind: str) -> Candidate:
         if kind == FIRST:
@@ -226,9 +231,8 @@ class StudyLoop:
                 )
             self._remember(record)
             if record.outcome is not None:
-                restore_paid(
-                    self.runner.scorer, self.runner.task, self.runner.data, record.outcome.paid
-                )
+                scorer = self._runner_of(record.proposal).scorer
+                restore_paid(scorer, self.runner.task, self.runner.data, record.outcome.paid)
 
     def _remember(self, record: Record) -> None:
         self.records.append(record)

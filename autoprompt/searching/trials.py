@@ -35,6 +35,7 @@ from autoprompt.searching.paid import is_fitted, paid_rows
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trigger_slots import blank, trigger_tokens
+from autoprompt.space_content import WORD_METHODS
 from autoprompt.tasks.examples import Example, normalised_texts, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.verbalizers import Verbalizer
@@ -87,6 +88,7 @@ class TrialRunner:
         scorer: knows every word of the space.
         seed: the run's seed.
         candidates: label to the words that may be fitted for it.
+        exact: the runner whose model decides, where this one's only screens; by default itself.
     """
 
     def __init__(
@@ -97,7 +99,9 @@ class TrialRunner:
         scorer: WordScorer,
         seed: int,
         candidates: Mapping[str, Sequence[str]],
+        exact: TrialRunner | None = None,
     ) -> None:
+        self.exact = exact or self
         self.task = task
         self.data = data
         self.table = table
@@ -268,6 +272,34 @@ class TrialRunner:
             words_by=(candidate.method, candidate.per_label) if fits else None,
             line=None,
         )
+
+    def rescored(self, outcome: Outcome) -> Outcome:
+        """A finished trial's prompt, with its words as they are, scored in full by this runner.
+
+        Its calibration is estimated anew, and what is cross-fitted is fitted anew without each
+        fold.
+        """
+        prompt = outcome.prompt
+        method, per_label = outcome.words_by or (WORD_METHODS[0], 1)
+        candidate = Candidate(
+            prompt.template,
+            None,
+            per_label,
+            prompt.verbalizer.aggregation,
+            prompt.calibration.method,
+            method=method,
+            verbalizer=None if outcome.words_by else prompt.verbalizer,
+            triggers=prompt.frame.triggers,
+            label_fitted=outcome.start > 0,
+        )
+        started = time.perf_counter()
+        self.scorer.begin()
+        everything = np.arange(len(self.data.fit))
+        calibration = self._calibration(candidate, prompt, prompt.verbalizer, everything)
+        prompt = replace(prompt, calibration=calibration)
+        found = self._raced(candidate, prompt, Race(len(self.data.examples)), droppable=False)
+        spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
+        return replace(found, spent=spent, words_by=outcome.words_by)
 
     def _raced(self, candidate: Candidate, prompt: Prompt, race: Race, droppable: bool) -> Outcome:
         reports: dict[int, float] = {}

@@ -39,7 +39,7 @@ class TriggerSettings:
     """How a trigger search steps.
 
     Attributes:
-        candidates: prompts that are scored exactly in a step, all members of the beam together.
+        candidates: prompts that are scored in a step, all members of the beam together.
         batch: train examples a batch.
         accumulation: batches that a gradient is averaged over.
         beam: prompts that a step goes on with.
@@ -53,6 +53,8 @@ class TriggerSettings:
         over_labels, anti_collapse: see `LabelLoss`.
         by_accuracy: whether candidates are judged by the share of examples that they get wrong
             (AutoPrompt's code, where labels have words) and not by the loss.
+        decided: how many of the best candidates are scored again by the exact model, where
+            another one screens.
     """
 
     candidates: int = 48
@@ -67,6 +69,7 @@ class TriggerSettings:
     over_labels: bool = True
     anti_collapse: float = 0.0
     by_accuracy: bool = False
+    decided: int = 0
 
     def most_forwards(self, variants: int, slots: int) -> int:
         """The most that a step takes, in a budget's forwards.
@@ -78,7 +81,9 @@ class TriggerSettings:
         examples = self.batch * self.accumulation
         gradients = 3 * examples * variants * self.beam
         fluency = slots if self.fluency else 0
-        return gradients + (self.candidates + self.beam) * (examples * variants + fluency)
+        scored = self.candidates + self.beam
+        scored += self.decided + self.beam if self.decided else 0
+        return gradients + scored * (examples * variants + fluency)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class TriggerSearch:
     """Searches the trigger tokens of one template.
 
     Args:
-        model: gives gradients.
+        model: gives gradients, and scores the candidates.
         template_frame: template and demonstrations; its trigger ids do not matter.
         verbalizer: label words, each of as many tokens as it likes.
         examples, gold: the train examples and their label indices.
@@ -129,6 +134,8 @@ class TriggerSearch:
         allowed: see `allowed_tokens`; found here where it is not given.
         words: label words that are fitted anew to each candidate, which is then judged by them;
             `verbalizer` leads the gradient only. Their cost is array time.
+        exact: has the last word on the best candidates, where `model` is a faster copy of it;
+            None: `model` has it.
 
     Raises:
         ModelError: the model gives no access to its input embeddings.
@@ -147,8 +154,10 @@ class TriggerSearch:
         offsets: tuple[float, ...] = (),
         allowed: NDArray[np.bool_] | None = None,
         words: JointWords | None = None,
+        exact: OpenModel | None = None,
     ) -> None:
         self.model = model
+        self.exact = model if exact is None else exact
         self.frame = template_frame
         self.verbalizer = verbalizer
         self.examples, self.gold = examples, gold
@@ -185,12 +194,21 @@ class TriggerSearch:
             stale = line.stale if same else 0
             proposals += self._proposals(ids, promised, most, stale, (line.step, number))
         proposals = list(dict.fromkeys(proposals))
-        values = self.values(proposals, judged)
-        # The first of equals is the older one: a tie is no improvement.
-        order = sorted(range(len(proposals)), key=lambda index: (values[index], index))
-        beam = tuple(proposals[index] for index in order[: self.settings.beam])
+        beam = self._best(proposals, judged, len(line.beam))
         improved = beam[0] not in line.beam[:1]
         return Line(beam, line.step + 1, 0 if improved else line.stale + 1)
+
+    def _best(self, proposals: Sequence[Ids], rows: Ints, known: int) -> tuple[Ids, ...]:
+        """The beam to go on with; the first `known` proposals are the beam so far."""
+        places = list(range(len(proposals)))
+        values = self.values(proposals, rows)
+        if self.exact is not self.model:
+            close = sorted(places, key=lambda place: (values[place], place))
+            places = sorted({*places[:known], *close[: self.settings.decided]})
+            values[places] = self.values([proposals[place] for place in places], rows, self.exact)
+        # The first of equals is the older one: a tie is no improvement.
+        places.sort(key=lambda place: (values[place], place))
+        return tuple(proposals[place] for place in places[: self.settings.beam])
 
     def is_over(self, line: Line) -> bool:
         """Whether patience is at its end."""
@@ -221,40 +239,46 @@ class TriggerSearch:
         promised[np.arange(len(ids)), list(ids)] = -np.inf
         return promised
 
-    def values(self, candidates: Sequence[Ids], rows: Ints) -> Floats:
-        """The exact objective of prompts on the same examples, to be made small.
+    def values(
+        self, candidates: Sequence[Ids], rows: Ints, model: OpenModel | None = None
+    ) -> Floats:
+        """The objective of prompts on the same examples, to be made small.
 
         Args:
             candidates: tokens of prompts.
             rows: train examples.
+            model: which one scores them; by default the one that gives gradients.
 
         Returns:
             Shape `(candidates,)`: loss, anti-collapse and fluency terms together.
         """
+        model = model or self.model
         if self.words is not None:
-            found = self._joint_values(self.words, candidates, rows)
+            found = self._joint_values(self.words, candidates, rows, model)
         else:
-            found = self._own_values(candidates, rows)
+            found = self._own_values(candidates, rows, model)
         if self.settings.fluency:
-            found = found + self.settings.fluency * self.fluency(candidates, rows[0])
+            found = found + self.settings.fluency * self.fluency(candidates, rows[0], model)
         return found
 
-    def _joint_values(self, words: JointWords, candidates: Sequence[Ids], rows: Ints) -> Floats:
+    def _joint_values(
+        self, words: JointWords, candidates: Sequence[Ids], rows: Ints, model: OpenModel
+    ) -> Floats:
         """The loss of each candidate with label words that are fitted to it."""
         base = self._encoded(candidates[0], rows, 1)
         encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
-        scores = word_log_probabilities(self.model, encodings, words.ids)
+        scores = word_log_probabilities(model, encodings, words.ids)
         self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
         sets = scores.reshape(len(candidates), len(rows), -1)
         return np.array([words.loss(one, rows) for one in sets])
 
-    def _own_values(self, candidates: Sequence[Ids], rows: Ints) -> Floats:
+    def _own_values(self, candidates: Sequence[Ids], rows: Ints, model: OpenModel) -> Floats:
         shape = (len(candidates), len(rows))
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
             base = self._encoded(candidates[0], rows, masks)
             encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
-            words[:, columns] = word_log_probabilities(self.model, encodings, ids)
+            words[:, columns] = word_log_probabilities(model, encodings, ids)
             self.spent += Spent(
                 forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
             )
@@ -264,7 +288,9 @@ class TriggerSearch:
             return _misses(sets, self.gold[rows])
         return self.loss.values(sets, self.gold[rows])
 
-    def fluency(self, candidates: Sequence[Ids], row: int) -> Floats:
+    def fluency(
+        self, candidates: Sequence[Ids], row: int, model: OpenModel | None = None
+    ) -> Floats:
         """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
 
         A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), a
@@ -273,10 +299,12 @@ class TriggerSearch:
         Args:
             candidates: tokens of prompts.
             row: the train example that stands in the prompt.
+            model: as for `values`.
 
         Returns:
             Shape `(candidates,)`, nats a token.
         """
+        model = model or self.model
         mask = self.model.encoder.tokenizer.mask_token_id
         base = self._encoded(candidates[0], np.array([row]), 1)[0]
         found = np.empty(len(candidates))
@@ -289,7 +317,7 @@ class TriggerSearch:
             else:
                 batch = [_masked(one, place, mask) for place in at]
                 counted = np.full(len(at), True)
-            logs = self.model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
+            logs = model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
             logs = np.diagonal(logs.reshape(len(tokens), len(tokens)))[counted]
             found[index] = -float(logs.mean()) if counted.any() else 0.0
             self.spent += Spent(forwards=len(batch), tokens=len(batch) * len(one.ids))

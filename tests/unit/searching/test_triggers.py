@@ -748,3 +748,45 @@ def test_joint_words_judge_the_candidates(tiny_model: MaskedLanguageModel) -> No
     best = search.values(list(line.beam), EVERY)
     assert best[0] <= best[1]
     assert search.spent.forwards == model.forwards
+
+
+# -- a model that screens, and one that decides -----------------------------------------------
+
+
+class Contrary:
+    """A copy that likes best what the model likes least."""
+
+    def __init__(self, inner: MaskedLanguageModel) -> None:
+        self.inner = inner
+
+    def log_probabilities(
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        found = self.inner.log_probabilities(batch, token_ids)
+        return np.asarray(found[..., ::-1], np.float32)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_the_exact_model_has_the_last_word(tiny_model: MaskedLanguageModel) -> None:
+    settings = replace(ALL, candidates=16, decided=16)
+    decided = search_on(Contrary(tiny_model), settings=settings, exact=tiny_model)
+    plain = search_on(tiny_model, settings=settings)
+    start = start_of(decided)
+    found = decided.step(Line((start,)))
+    values = plain.values([start, *found.beam], EVERY)
+    assert (np.diff(values[1:]) >= 0).all()  # in the model's order, not in that of the copy
+    assert values[1] <= values[0]  # never worse than where the step began
+
+
+def test_only_the_best_screened_are_scored_again(tiny_model: MaskedLanguageModel) -> None:
+    screening, exact = Counting(tiny_model), Counting(tiny_model)
+    settings = replace(ALL, candidates=16, decided=3)
+    search = search_on(screening, settings=settings, exact=exact)
+    start = start_of(search)
+    line = search.step(Line((start,)))
+    again = exact.forwards // len(EXAMPLES)
+    assert 3 <= again <= 4  # and the prompt that the step began with
+    assert search.spent.budgeted <= settings.most_forwards(1, len(start))
+    assert line == search_on(tiny_model, settings=settings).step(Line((start,)))

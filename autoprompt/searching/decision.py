@@ -1,0 +1,42 @@
+"""The last word in float32: what was screened in less is scored again before one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from autoprompt.scoring.ledger import Spent
+from autoprompt.searching.records import Record
+from autoprompt.searching.selection import Item
+from autoprompt.searching.trials import TrialRunner
+
+FINALISTS = 5
+
+
+def decided(
+    records: Sequence[Record], finalists: Iterable[Item], runner: TrialRunner
+) -> tuple[list[Record], Spent]:
+    """Trials as a choice in float32 may see them.
+
+    Args:
+        records: of a search, screened but for the seeds.
+        finalists: the best of them as they were screened, the best first; seeds may be among them.
+        runner: scores them again.
+
+    Returns:
+        The records: seeds as they are, finalists with scores of `runner`, and all others without
+        scores, as if the race had dropped them; and what the scores cost.
+    """
+    seeds = runner.table.seeds
+    chosen = [item for item in finalists if item[0] >= seeds][:FINALISTS]
+    exact = {proposal: runner.rescored(outcome) for proposal, outcome in chosen}
+    spent = sum((outcome.spent for outcome in exact.values()), Spent())
+    found = []
+    for record in records:
+        outcome = record.outcome
+        if record.proposal in exact:
+            outcome = exact[record.proposal]
+        elif outcome is not None and record.proposal >= seeds:
+            outcome = replace(outcome, value=None, metric=None)
+        found.append(replace(record, outcome=outcome))
+    return found, spent

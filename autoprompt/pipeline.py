@@ -135,7 +135,12 @@ def _runner(
     """What scores candidates: a fast copy of the model, where it has one; the model decides."""
     runner: TrialRunner | None = None
     for scoring in dict.fromkeys((model, model.screening)):
-        scorer = WordScorer(scoring, [*words.seeds, *words.candidates], one_token=words.candidates)
+        scorer = WordScorer(
+            scoring,
+            [*words.seeds, *words.candidates],
+            one_token=words.candidates,
+            blocks=data.blocks,
+        )
         runner = TrialRunner(task, data, table, scorer, seed, words.by_label, exact=runner)
     assert runner is not None
     return runner

@@ -201,7 +201,7 @@ def write_run(
     Args:
         run: the directory.
         runner: of the trials.
-        records: of all trials, as that runner scored them.
+        records: of all trials, in the precision that they were scored in.
         selection: the choice, in float32.
         result: what the files say.
     """
@@ -210,7 +210,7 @@ def write_run(
     run.write_finalists(completed(runner, item) for item in finalists.values())
     for name in runner.task.drawn:
         run.write_split(name, runner.data.dev if name == "dev" else runner.task.splits[name])
-    run.write_trials(_row(record, runner) for record in records)
+    run.write_trials(_row(record) for record in records)
     write_json(
         run.ledger,
         {
@@ -235,9 +235,8 @@ def write_run(
     result.best.save(run.best)
 
 
-def _row(record: Record, runner: TrialRunner) -> dict[str, Any]:
+def _row(record: Record) -> dict[str, Any]:
     outcome = record.outcome
-    scored_by = runner.exact if record.proposal < runner.table.seeds else runner
     row: dict[str, Any] = {"trial": record.proposal, "parameters": record.parameters}
     if outcome is None:
         spent = record.spent.to_dict()
@@ -255,7 +254,7 @@ def _row(record: Record, runner: TrialRunner) -> dict[str, Any]:
         "template": outcome.prompt.template.text,
         "verbalizer": outcome.prompt.verbalizer.as_dict(),
         "calibration": outcome.prompt.calibration.method,
-        "precision": scored_by.scorer.model.precision,
+        "precision": outcome.precision,
         "prompt": outcome.prompt.digest,
         "spent": outcome.spent.to_dict(),
     }

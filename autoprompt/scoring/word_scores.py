@@ -7,7 +7,7 @@ array arithmetic only. Rows are cached: a frame meets an example once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -37,6 +37,9 @@ class WordScorer:
             they would cost every sequence a forward pass of its own.
         cache_bytes: the most memory that cached rows may take; the least recently used frame
             goes first.
+        blocks: the block of each example that is known beforehand, by its key. Examples of two
+            blocks never share a batch, so that what is asked for block by block has the same
+            rounding whatever was asked for before.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class WordScorer:
         words: Sequence[str],
         one_token: Sequence[str] = (),
         cache_bytes: int = CACHE_BYTES,
+        blocks: Mapping[Key, int] | None = None,
     ) -> None:
         self.model = model
         self.words = tuple(dict.fromkeys(words))
@@ -52,6 +56,7 @@ class WordScorer:
         self.column = {word: index for index, word in enumerate(self.words)}
         self.spent = Spent()
         self.truncated = 0
+        self._blocks = blocks or {}
         self._rows_kept = max(cache_bytes // (4 * max(len(self.words), 1)), 1)
         self._cache: OrderedDict[str, dict[Key, Row]] = OrderedDict()
         self._states: dict[str, dict[Key, Row]] = {}
@@ -174,13 +179,23 @@ class WordScorer:
         for masks, group in self._groups_of(frame).items():
             encodings = self.model.encoder.encode(frame, examples, masks)
             self.truncated += sum(encoding.lost > 0 for encoding in encodings)
-            result[:, group.columns] = word_log_probabilities(self.model, encodings, group.ids)
+            for rows in self._by_block(keys):
+                part = [encodings[row] for row in rows]
+                found = word_log_probabilities(self.model, part, group.ids)
+                result[np.ix_(rows, group.columns)] = found
             self.spent += Spent(
                 forwards=len(fresh),
                 recomputed=again,
                 tokens=sum(len(encoding.ids) for encoding in encodings),
             )
         return dict(zip(keys, result, strict=True))
+
+    def _by_block(self, keys: Sequence[Key]) -> list[list[int]]:
+        """Indices of keys, one list a block; what is in none makes one more."""
+        found: dict[int | None, list[int]] = {}
+        for row, key in enumerate(keys):
+            found.setdefault(self._blocks.get(key), []).append(row)
+        return list(found.values())
 
     def _groups_of(self, frame: Frame) -> dict[int, _Group]:
         """The words by their number of tokens at this frame's mask."""

@@ -17,7 +17,7 @@ from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template
 from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
 
-FITTED = "fitted: "  # and the method
+FITTED, AS_WRITTEN = "fitted", "a seed's"
 DRAWS = 8  # different sets of demonstrations that a trial may ask for
 WRITTEN, BY_MODEL = "written", "by the model"
 
@@ -103,8 +103,6 @@ class CandidateTable:
         for pattern in space.patterns:
             self.patterns.setdefault(pattern.text, pattern)
         self.words = [f"seed {i + 1}" for i in range(len(self.verbalizers))]
-        if space.fit_words:
-            self.words += [f"{FITTED}{method}" for method in space.word_methods]
         self.written: list[ModelTemplate] = []
         self.generator = ""
         self.written_with_labels = False
@@ -146,11 +144,37 @@ class CandidateTable:
         return {
             "source": WRITTEN,
             "template": self.space.seeds[index].template.text,
-            "words": self.words[self.seed_words(index)],
+            "words": AS_WRITTEN,
+            "seed words": self.words[self.seed_words(index)],
             "aggregation": AGGREGATIONS[0],
             "calibration": "none",
             "demonstrations": 0,
         }
+
+    def opening_parameters(self) -> list[dict[str, Any]]:
+        """Parameters of every seed's template with words fitted to it, by each method.
+
+        The seeds have been through the model by then, so that most of these cost array time only,
+        and the search begins with the better of them known.
+        """
+        if not self.space.fit_words:
+            return []
+        texts = dict.fromkeys(seed.template.text for seed in self.space.seeds)
+        methods = self.space.word_methods
+        return [
+            {
+                "source": WRITTEN,
+                "template": text,
+                "words": FITTED,
+                "word method": method,
+                "words per label": self.space.words_per_label[1],
+                "aggregation": AGGREGATIONS[0],
+                "calibration": "batch" if "batch" in self.space.calibration else "none",
+                "demonstrations": 0,
+            }
+            for text in texts
+            for method in methods
+        ]
 
     def seed_words(self, index: int) -> int:
         """The index of a seed prompt's verbalizer."""
@@ -161,16 +185,21 @@ class CandidateTable:
     def suggest(self, trial: Chooser) -> Candidate:
         """Ask for the parameters of one candidate. Those without a choice are not asked for."""
         made = self._template(trial)
-        words = self._one_of(trial, "words", self.words)
-        fitted = words.startswith(FITTED)
+        sources = [FITTED, AS_WRITTEN] if self.space.fit_words else [AS_WRITTEN]
+        fitted = self._one_of(trial, "words", sources) == FITTED
+        method, words = made.method, None
+        if fitted:
+            method = self._one_of(trial, "word method", self.space.word_methods)
+        else:
+            words = self.words.index(self._one_of(trial, "seed words", self.words))
         low, high = self.space.words_per_label
         per_label = (
             trial.suggest_int("words per label", low, high) if fitted and low < high else low
         )
         several = (
             per_label > 1
-            if fitted
-            else any(len(group) > 1 for group in self.verbalizers[self.words.index(words)].words)
+            if words is None
+            else any(len(group) > 1 for group in self.verbalizers[words].words)
         )
         aggregation = self._one_of(trial, "aggregation", AGGREGATIONS) if several else "logsumexp"
         calibration = self._one_of(trial, "calibration", self._with_none(self.space.calibration))
@@ -179,8 +208,8 @@ class CandidateTable:
         shown = self._one_of(trial, "demonstrations", numbers)
         return replace(
             made,
-            words=None if fitted else self.words.index(words),
-            method=words.removeprefix(FITTED) if fitted else made.method,
+            words=words,
+            method=method,
             per_label=per_label,
             aggregation=aggregation,
             calibration=calibration,

@@ -19,16 +19,16 @@ def decided(
     """Trials as a choice in float32 may see them.
 
     Args:
-        records: of a search, screened but for the seeds.
-        finalists: the best of them as they were screened, the best first; seeds may be among them.
+        records: of a search; some of them screened in less precision than the runner's.
+        finalists: the best of them as they were scored, the best first.
         runner: scores them again.
 
     Returns:
-        The records: seeds as they are, finalists with scores of `runner`, and all others without
-        scores, as if the race had dropped them; and what the scores cost.
+        The records: finalists with scores of `runner`, and all others that were only screened
+        without scores, as if the race had dropped them; and what the scores cost.
     """
-    seeds = runner.table.seeds
-    chosen = [item for item in finalists if item[0] >= seeds][:FINALISTS]
+    precision = runner.scorer.model.precision
+    chosen = [item for item in finalists if item[1].precision != precision][:FINALISTS]
     exact = {proposal: runner.rescored(outcome) for proposal, outcome in chosen}
     spent = sum((outcome.spent for outcome in exact.values()), Spent())
     found = []
@@ -36,7 +36,7 @@ def decided(
         outcome = record.outcome
         if record.proposal in exact:
             outcome = exact[record.proposal]
-        elif outcome is not None and record.proposal >= seeds:
+        elif outcome is not None and outcome.precision != precision:
             outcome = replace(outcome, value=None, metric=None)
         found.append(replace(record, outcome=outcome))
     return found, spent

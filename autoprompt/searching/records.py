@@ -52,6 +52,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "start": outcome.start,
         "words by": list(outcome.words_by) if outcome.words_by else None,
         "line": dict(outcome.line) if outcome.line else None,
+        "precision": outcome.precision,
     }
 
 
@@ -85,5 +86,6 @@ def record_of(trial: FrozenTrial) -> Record | None:
         start=kept["start"],
         words_by=(words_by[0], words_by[1]) if words_by else None,
         line=kept["line"],
+        precision=kept["precision"],
     )
     return Record(proposal, outcome, None, outcome.spent, parameters, outcome.line)

@@ -7,6 +7,7 @@ fitted on nothing, so that train is as good as dev for them.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from autoprompt.objective import gold_indices
 from autoprompt.scoring.metrics import Ints
+from autoprompt.searching.racing import rungs
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.tasks.splits import shuffled_by_label
@@ -74,6 +76,19 @@ class SelectionData:
         fold, is judged on dev alone.
         """
         return self.fit_count if label_fitted else 0
+
+    @property
+    def blocks(self) -> dict[tuple[str, ...], int]:
+        """The block of each of `examples`, by its key: what is asked for is whole blocks.
+
+        Blocks end where a race looks at a candidate, where train ends and dev begins, and where a
+        race on dev alone looks.
+        """
+        dev = range(self.fit_count, len(self.examples))
+        ends = {*rungs(len(self.examples)), *(self.fit_count + rung for rung in rungs(len(dev)))}
+        bounds = sorted({*ends, self.fit_count})
+        keys = [example.key for example in self.examples]
+        return {key: bisect_right(bounds, row) for row, key in reversed(list(enumerate(keys)))}
 
     @property
     def gold(self) -> Ints:

@@ -26,7 +26,7 @@ from autoprompt.searching.triggers import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 
-SEED, FIRST, COMPOSED, REFINED = "seed", "recipe's own", "composed", "refined"
+SEED, OPENING, FIRST, COMPOSED, REFINED = "seed", "opening", "recipe's own", "composed", "refined"
 WRITTEN_TEMPLATES = "templates by the model"
 FILL_EXAMPLES = 8
 PAPER_SHOTS = 16  # examples a label that LM-BFF writes templates for
@@ -93,6 +93,7 @@ class Stages:
                 self.refiner = Refiner(runner, plan, sized, recipe.parents)
         self._check_model()
         self._first: list[Candidate] = []
+        self.openings = self.table.opening_parameters() if recipe.composes else []
 
     def _check_model(self) -> None:
         """Refuse now what would fail in the middle of a run."""
@@ -122,7 +123,9 @@ class Stages:
         if index < self.table.seeds:
             return SEED, ""
         kinds: list[tuple[str, int]] = []
-        if index < self.table.seeds + len(self._first):
+        if index < self.table.seeds + len(self.openings):
+            kinds = [(OPENING, self.runner.most_forwards())]
+        elif index < self.table.seeds + len(self._first):
             kinds = [(FIRST, self.runner.most_forwards())]
         else:
             if self.refiner is not None and self._may_refine(done, budget):

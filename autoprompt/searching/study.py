@@ -36,7 +36,7 @@ from autoprompt.searching.records import (
     record_of,
 )
 from autoprompt.searching.refinement import Step
-from autoprompt.searching.stages import FIRST, REFINED, SEED, Done, Stages
+from autoprompt.searching.stages import FIRST, OPENING, REFINED, SEED, Done, Stages
 from autoprompt.searching.storage import fail_zombies
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
@@ -154,8 +154,9 @@ class StudyLoop:
         return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
 
     def _runner_of(self, index: int) -> TrialRunner:
-        """Who scores a proposal: seeds are the bar, and are not screened."""
-        return self.runner.exact if index < self.table.seeds else self.runner
+        """Who scores a proposal: seeds, and what shares their forward passes, are not screened."""
+        exact = self.table.seeds + len(self.stages.openings)
+        return self.runner.exact if index < exact else self.runner
 
     def _candidate(self, trial: Trial, index: int, kind: str) -> Candidate:
         if kind == FIRST:
@@ -168,10 +169,14 @@ class StudyLoop:
     def _ask(self, index: int, kind: str) -> Trial:
         self.study.sampler = self._sampler(index)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if kind == SEED and not waiting:
+        if kind in (SEED, OPENING) and not waiting:
             # Enqueued one by one, right before it is asked for: the order of trials is then the
             # same after an interruption.
-            self.study.enqueue_trial(self.table.seed_parameters(index))
+            self.study.enqueue_trial(
+                self.table.seed_parameters(index)
+                if kind == SEED
+                else self.stages.openings[index - self.table.seeds]
+            )
         trial = self.study.ask()
         trial.set_user_attr(PROPOSAL, index)
         trial.set_user_attr(KIND, kind)

@@ -62,6 +62,7 @@ class Outcome:
         start: the first selection example that judges it; see `SelectionData.judges_from`.
         words_by: method and number a label where words were fitted, or None.
         line: state of the trigger search that it is a step of, or None.
+        precision: in which the model scored it.
     """
 
     prompt: Prompt
@@ -76,6 +77,7 @@ class Outcome:
     start: int = 0
     words_by: tuple[str, int] | None = None
     line: Mapping[str, Any] | None = None
+    precision: str = "float32"
 
 
 class TrialRunner:
@@ -271,6 +273,7 @@ class TrialRunner:
             ),
             words_by=(candidate.method, candidate.per_label) if fits else None,
             line=None,
+            precision=before.precision if before else self.scorer.model.precision,
         )
 
     def rescored(self, outcome: Outcome) -> Outcome:
@@ -299,7 +302,12 @@ class TrialRunner:
         prompt = replace(prompt, calibration=calibration)
         found = self._raced(candidate, prompt, Race(len(self.data.examples)), droppable=False)
         spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
-        return replace(found, spent=spent, words_by=outcome.words_by)
+        return replace(
+            found,
+            spent=spent,
+            words_by=outcome.words_by,
+            precision=self.scorer.model.precision,
+        )
 
     def _raced(self, candidate: Candidate, prompt: Prompt, race: Race, droppable: bool) -> Outcome:
         reports: dict[int, float] = {}

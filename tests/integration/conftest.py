@@ -19,7 +19,7 @@ WORDS = {
     "pos": ["great", "good", "fine", "excellent", "funny", "warm", "nice"],
 }
 FILLERS = ["film", "movie", "book", "story", "plot", "acting", "was", "is", "a", "very", "all"]
-SEED = 4  # with it a search on the tiny model has trials of every kind
+SEED = 5  # with it a search on the tiny model has trials of every kind
 LONG = " ".join(["very"] * 20)  # leaves no room for demonstrations
 TOO_LONG = " ".join(["very"] * 60)
 SPACE = f"""

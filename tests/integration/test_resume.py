@@ -196,10 +196,11 @@ def test_work_of_failed_trials_makes_no_other_cheaper(search: Search, tmp_path: 
     space = tmp_path / "space.yaml"
     space.write_text(CROSSED, encoding="utf-8")
     whole, run = tmp_path / "whole/run", tmp_path / "interrupted/run"
-    assert search(whole, "--space", space, trials=TRIALS).code == 0
+    options = ("--space", space, "--seed", 1, "--trials", 6)
+    assert search(whole, *options).code == 0
     failed = [row["spent"]["forwards"] for row in trials(whole) if row["state"] == "failed"]
     assert any(failed)
-    interrupted_often(search, run, "--space", space)
+    interrupted_often(search, run, *options)
     assert reproducible(run) == reproducible(whole)
 
 

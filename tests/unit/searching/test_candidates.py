@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autoprompt.searching.candidates import (
+    AS_WRITTEN,
     BY_MODEL,
     FITTED,
     WRITTEN,
@@ -87,13 +88,13 @@ def test_slots_are_asked_for_only_where_the_pattern_has_them() -> None:
 
 
 def test_fitted_words_ask_for_their_number() -> None:
-    found = table().suggest(trial := Fixed(words=FITTED + "likelihood ratio", words_per_label=2))
+    found = table().suggest(trial := Fixed(words=FITTED, words_per_label=2))
     assert (found.words, found.per_label) == (None, 2)
     assert "aggregation" in trial.asked
 
 
 def test_one_word_a_label_needs_no_aggregation() -> None:
-    table().suggest(trial := Fixed(words="seed 1"))
+    table().suggest(trial := Fixed(words=AS_WRITTEN))
     assert "aggregation" not in trial.asked
 
 
@@ -103,8 +104,8 @@ def test_none_is_always_among_the_calibrations_and_demonstrations() -> None:
 
 
 def test_a_draw_is_asked_for_only_with_demonstrations() -> None:
-    table().suggest(without := Fixed(demonstrations=0))
-    table().suggest(having := Fixed(demonstrations=1))
+    table().suggest(without := Fixed(words=AS_WRITTEN, demonstrations=0))
+    table().suggest(having := Fixed(words=AS_WRITTEN, demonstrations=1))
     assert "draw of demonstrations" not in without.asked
     assert "draw of demonstrations" in having.asked
 
@@ -179,6 +180,7 @@ def test_methods_of_fitting_are_choices() -> None:
     text = YAML.replace(
         "per_label: [1, 2],", "per_label: [1, 2], methods: [assignment, label head],"
     )
-    found = table(text).suggest(Fixed(words=FITTED + "label head"))
+    found = table(text).suggest(Fixed(words=FITTED, word_method="label head"))
     assert (found.words, found.method) == (None, "label head")
-    assert FITTED + "likelihood ratio" not in table(text).words
+    methods = {row["word method"] for row in table(text).opening_parameters()}
+    assert methods == {"assignment", "label head"}

@@ -18,6 +18,7 @@ from autoprompt.errors import InputError, PromptError, listing, nearest_of
 from autoprompt.files import digest, read_text, write_json
 from autoprompt.lineage import Edit
 from autoprompt.space_content import CALIBRATIONS
+from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import DEMONSTRATIONS, MASK, Template
 from autoprompt.verbalizers import Verbalizer
@@ -111,6 +112,8 @@ class Prompt:
         splits: split name to digest of the data that the scores were measured on.
         versions: of the packages that made it.
         seed: of the run that found it.
+        columns: of the data that it was found on: which ones hold texts and label, and how labels
+            are named.
     """
 
     template: Template
@@ -125,6 +128,7 @@ class Prompt:
     splits: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if len(self.verbalizer.labels) < 2:
@@ -238,6 +242,11 @@ class Prompt:
             "splits": dict(self.splits),
             "versions": dict(self.versions),
             "seed": self.seed,
+            "columns": {
+                "fields": dict(self.columns.fields),
+                "label": self.columns.label,
+                "labels": dict(self.columns.labels),
+            },
         }
 
     @classmethod
@@ -282,7 +291,7 @@ class Prompt:
     @classmethod
     def _read(cls, record: Mapping[str, Any]) -> Prompt:
         model, tokens = record.get("model"), record.get("tokens")
-        calibration = record.get("calibration") or {}
+        calibration, columns = record.get("calibration") or {}, record.get("columns") or {}
         return cls(
             template=Template.parse(_one(record["template"], str, "template")),
             verbalizer=Verbalizer.of(
@@ -321,6 +330,11 @@ class Prompt:
             splits=_texts(record.get("splits", {}), "splits"),
             versions=_texts(record.get("versions", {}), "versions"),
             seed=None if record.get("seed") is None else _one(record["seed"], int, "seed"),
+            columns=Columns(
+                fields=_texts(columns.get("fields", {}), "columns"),
+                label=_one(columns.get("label", ""), str, "columns"),
+                labels=_texts(columns.get("labels", {}), "columns"),
+            ),
         )
 
     def save(self, path: str | Path) -> None:

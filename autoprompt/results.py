@@ -21,6 +21,7 @@ from autoprompt.searching.records import Record
 from autoprompt.searching.selection import Item, Selection
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.verdict import Verdict, judge
+from autoprompt.tasks.held_out import HeldOut
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 READINGS = "readings of test"
@@ -175,6 +176,7 @@ def completed(runner: TrialRunner, item: Item, test: Mapping[str, Any] | None = 
         splits={**digests, **prompt.splits},
         versions=versions(),
         seed=runner.seed,
+        columns=runner.task.columns,
     )
     return prompt if test is None else prompt.with_scores("test", test, digests["test"])
 
@@ -199,9 +201,11 @@ def write_run(
     """Write the files of a finished run: `best.json` last, so that it means all is there."""
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
     finalists |= {outcome.prompt.digest: (n, outcome) for n, outcome in selection.seeds}
+    task = runner.task
+    run.write_held_out(HeldOut.of(task.test, [*task.train, *task.dev]))
     run.write_finalists(completed(runner, item) for item in finalists.values())
-    for name in runner.task.drawn:
-        run.write_split(name, runner.data.dev if name == "dev" else runner.task.splits[name])
+    for name in task.drawn:
+        run.write_split(name, runner.data.dev if name == "dev" else task.splits[name])
     run.write_trials(_row(record) for record in records)
     write_json(
         run.ledger,
@@ -218,7 +222,7 @@ def write_run(
             **result.verdict.to_dict(),
             "winner_prompt": result.best.digest,
             "baseline_prompt": result.baseline.digest,
-            "test_digest": runner.task.digests()["test"],
+            "test_digest": task.digests()["test"],
             "own_test_reads": result.own_test_reads,
             "test_reads": result.test_reads,
             "seed": runner.seed,

@@ -22,6 +22,7 @@ from autoprompt.files import write_atomically, write_json
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.tasks.examples import Example
+from autoprompt.tasks.held_out import HeldOut
 
 OURS = {
     "study.db",
@@ -36,6 +37,7 @@ OURS = {
     "trials.jsonl",
     "best.json",
     "verdict.json",
+    "held_out.json",
     "log.txt",
     ".lock",
 }
@@ -53,6 +55,7 @@ class RunDirectory:
         self.trials = self.path / "trials.jsonl"
         self.best = self.path / "best.json"
         self.verdict = self.path / "verdict.json"
+        self.held_out = self.path / "held_out.json"
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"
@@ -156,6 +159,10 @@ class RunDirectory:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         write_atomically(self.splits / f"{name}.jsonl", "".join(lines))
 
+    def write_held_out(self, held_out: HeldOut) -> None:
+        """The test examples as digests, by which an audit knows them."""
+        write_atomically(self.held_out, json.dumps(held_out.to_dict()) + "\n")
+
     def write_finalists(self, prompts: Iterable[Prompt]) -> None:
         """Prompt files of the seeds and the best candidates, by digest, and no others."""
         names = set()
@@ -179,6 +186,33 @@ class RunDirectory:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count
+
+
+def held_out_of(path: str | Path, prompt: Prompt) -> HeldOut | None:
+    """The test examples of the run that found a prompt, as digests; None away from that run.
+
+    Args:
+        path: the prompt's file or its run directory.
+        prompt: the prompt; a run with another test split is not its own.
+
+    Raises:
+        RunDirectoryError: what the run keeps of them is damaged.
+    """
+    place = Path(path).absolute()
+    for folder in (place, *place.parents[:2]):  # RUN, RUN/best.json or RUN/prompts/DIGEST.json
+        kept = RunDirectory(folder).held_out
+        if not kept.is_file():
+            continue
+        try:
+            found = HeldOut.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"{kept} is damaged ({error}); finish the run once more with --resume, which "
+                f"writes it anew"
+            ) from error
+        if found.split == prompt.splits.get("test"):
+            return found
+    return None
 
 
 def _is_ours(name: str) -> bool:

@@ -31,6 +31,7 @@ FILES = {
     ".lock",
     "best.json",
     "config.json",
+    "held_out.json",
     "ledger.json",
     "log.txt",
     "prompts",

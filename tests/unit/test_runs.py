@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from autoprompt.errors import RunDirectoryError
 from autoprompt.files import write_json
 from autoprompt.prompts import Prompt
-from autoprompt.runs import RunDirectory, prompt_file
+from autoprompt.runs import RunDirectory, held_out_of, prompt_file
+from autoprompt.tasks.held_out import HeldOut
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
@@ -199,3 +201,35 @@ def test_a_prompt_is_named_by_its_file_or_its_run(made: RunDirectory) -> None:
 def test_a_run_without_a_best_prompt_is_not_finished(made: RunDirectory) -> None:
     with pytest.raises(RunDirectoryError, match=r"holds no best\.json; finish its search"):
         prompt_file(made.path)
+
+
+# -- what only a verdict reads ----------------------------------------------------------------
+
+HELD_OUT = HeldOut("the test split", ("text",), (("0123",),))
+FOUND_HERE = Prompt(
+    Template.parse("{text} {mask}"),
+    Verbalizer.of({"neg": ["bad"], "pos": ["good"]}),
+    splits={"test": "the test split"},
+)
+
+
+@pytest.mark.parametrize("named", ["", "best.json", "prompts/0123.json"])
+def test_held_out_examples_are_found_from_the_prompt(made: RunDirectory, named: str) -> None:
+    made.write_held_out(HELD_OUT)
+    made.check(resume=True)  # the file is one of a run
+    assert held_out_of(made.path / named, FOUND_HERE) == HELD_OUT
+
+
+def test_held_out_examples_of_another_run_are_not_the_prompts(
+    made: RunDirectory, tmp_path: Path
+) -> None:
+    assert held_out_of(made.best, FOUND_HERE) is None
+    made.write_held_out(HELD_OUT)
+    assert held_out_of(made.best, replace(FOUND_HERE, splits={"test": "another"})) is None
+    assert held_out_of(tmp_path / "copied.json", FOUND_HERE) is None
+
+
+def test_damaged_held_out_examples_are_named(made: RunDirectory) -> None:
+    made.held_out.write_text('{"split": "the', encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match=r"held_out\.json is damaged .*--resume"):
+        held_out_of(made.best, FOUND_HERE)

@@ -79,7 +79,7 @@ class Template:
             TemplateError: a brace is stray, a slot is unknown, there is not exactly one `{mask}`,
                 or no field stands in the template. The message gives the column.
         """
-        template = cls(text, tuple(_pieces(text)))
+        template = cls(text, tuple(pieces_of(text)))
         for kind, name in ((Mask, MASK), (Demonstrations, DEMONSTRATIONS)):
             count = sum(isinstance(piece, kind) for piece in template.pieces)
             if count > 1 or (count == 0 and kind is Mask):
@@ -209,6 +209,27 @@ def slot_names(text: str) -> list[str]:
     return [inside for kind, inside in _scan(text) if kind == "slot"]
 
 
+def pieces_of(text: str) -> list[Piece]:
+    """The literals and slots of a template or pattern, in order, without checking what they mean.
+
+    Raises:
+        TemplateError: as `slot_names`.
+    """
+    pieces: list[Piece] = []
+    for kind, inside in _scan(text):
+        if kind == "text":
+            pieces.append(Literal(inside))
+        elif inside == MASK:
+            pieces.append(Mask())
+        elif inside == DEMONSTRATIONS:
+            pieces.append(Demonstrations())
+        elif inside.startswith(f"{TRIGGER}:"):
+            pieces.append(Trigger(int(inside.partition(":")[2])))
+        else:
+            pieces.append(Field(inside))
+    return pieces
+
+
 def substitute(pattern: str, choices: Mapping[str, str]) -> str:
     """A pattern with some of its slots replaced by template text; the others stay slots.
 
@@ -271,19 +292,3 @@ def _checked_name(text: str, start: int, end: int) -> str:
             )
         return f"{TRIGGER}:{int(count)}"
     return name
-
-
-def _pieces(text: str) -> list[Piece]:
-    pieces: list[Piece] = []
-    for kind, inside in _scan(text):
-        if kind == "text":
-            pieces.append(Literal(inside))
-        elif inside == MASK:
-            pieces.append(Mask())
-        elif inside == DEMONSTRATIONS:
-            pieces.append(Demonstrations())
-        elif inside.startswith(f"{TRIGGER}:"):
-            pieces.append(Trigger(int(inside.partition(":")[2])))
-        else:
-            pieces.append(Field(inside))
-    return pieces

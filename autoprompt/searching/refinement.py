@@ -103,8 +103,8 @@ class Refiner:
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
         variants = self.runner.variants()
-        own = [sum(frame.template.trigger_counts) for frame in self.runner.table.frames()]
-        step = self.settings.most_forwards(variants, max(self.plan.max_tokens, *own))
+        tokens = max(self.plan.max_tokens, self.runner.table.trigger_tokens)
+        step = self.settings.most_forwards(variants, tokens)
         # The words that lead the gradient are fitted to where the step begins.
         leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
         return step + leading + self.runner.most_forwards()

@@ -81,7 +81,7 @@ class Stages:
         self.infiller = infiller
         self.refiner: Refiner | None = None
         plan = self.table.space.triggers
-        if plan is None and recipe.composes and self.table.has_trigger_slots:
+        if plan is None and recipe.composes and self.table.trigger_tokens:
             plan = TriggerPlan()
         if plan is not None:
             settings = replace(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,7 @@ OURS = {
     "log.txt",
     ".lock",
 }
+GIVEN = ("command", "budget", "versions")  # what may be others when a run is resumed
 HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
 
@@ -130,6 +133,20 @@ class RunDirectory:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """What the run is given: command, budget, versions, and what makes the run what it is.
+
+        A run that is resumed with another budget keeps what it was given before under "earlier";
+        one that is given the same again keeps its file as it is.
+        """
+        before = self.read_config()
+        earlier = before.pop("earlier", [])
+        if {**before, "command": config["command"]} == json.loads(json.dumps(config)):
+            return
+        if before:
+            earlier = [*earlier, {key: before[key] for key in GIVEN if key in before}]
+        write_json(self.config, {**config, "earlier": earlier})
+
     def write_scores(self, digest: str, log_probabilities: Floats, examples: str) -> None:
         """Keep a prompt's per-example scores on the selection data, by the prompt's digest."""
         buffer = io.BytesIO()
@@ -139,12 +156,13 @@ class RunDirectory:
         write_atomically(self.scores / f"{digest}.npz", buffer.getvalue())
 
     def read_scores(self, digest: str) -> Floats | None:
-        """The per-example scores of a prompt, shape `(examples, labels)`, or None."""
-        path = self.scores / f"{digest}.npz"
-        if not path.is_file():
+        """The per-example scores of a prompt, shape `(examples, labels)`; None if they are lost."""
+        try:
+            content = (self.scores / f"{digest}.npz").read_bytes()
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                result: Floats = arrays["log_probabilities"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            result: Floats = arrays["log_probabilities"]
         return result
 
     def write_trials(self, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,32 @@ def test_scores_come_back_as_they_were(made: RunDirectory) -> None:
     assert found is not None
     np.testing.assert_array_equal(found, scores)
     assert made.read_scores("other") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK half a file", None])
+def test_damaged_scores_are_lost_scores(made: RunDirectory, damage: bytes | None) -> None:
+    made.write_scores("abc", np.zeros((50, 2)), "digest of the examples")
+    path = made.scores / "abc.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert made.read_scores("abc") is None
+
+
+def test_what_a_run_was_given_before_is_kept(made: RunDirectory) -> None:
+    def given(command: str, trials: int) -> dict[str, Any]:
+        return {"command": command, "budget": {"trials": trials}, "versions": {}, "seed": 0}
+
+    made.write_config(given("first", 9))
+    assert made.read_config() == {**given("first", 9), "earlier": []}
+    made.write_config(given("first --resume", 9))
+    assert made.read_config() == {**given("first", 9), "earlier": []}
+    for trials in (4, 20):
+        made.write_config(given(f"with {trials}", trials))
+    found = made.read_config()
+    assert [before["command"] for before in found["earlier"]] == ["first", "with 4"]
+    assert [before["budget"]["trials"] for before in found["earlier"]] == [9, 4]
+    assert found["budget"] == {"trials": 20}
+    assert "seed" not in found["earlier"][0]
 
 
 def test_a_trial_is_a_line(made: RunDirectory) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from autoprompt.drafts import is_drafted
 from autoprompt.files import write_json
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
@@ -56,6 +57,11 @@ class SearchResult:
     finish_reason: str
     own_test_reads: int
     test_reads: int
+
+    @property
+    def baseline_is_drafted(self) -> bool:
+        """Whether the best seed is a guess of `autoprompt init`, and so a weak one to beat."""
+        return is_drafted(self.baseline.template, self.baseline.verbalizer)
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,7 @@ def write_run(
             **result.verdict.to_dict(),
             "winner_prompt": result.best.digest,
             "baseline_prompt": result.baseline.digest,
+            "baseline_is_drafted": result.baseline_is_drafted,
             "test_digest": task.digests()["test"],
             "own_test_reads": result.own_test_reads,
             "test_reads": result.test_reads,

@@ -209,27 +209,6 @@ def slot_names(text: str) -> list[str]:
     return [inside for kind, inside in _scan(text) if kind == "slot"]
 
 
-def pieces_of(text: str) -> list[Piece]:
-    """The literals and slots of a template or pattern, in order, without checking what they mean.
-
-    Raises:
-        TemplateError: as `slot_names`.
-    """
-    pieces: list[Piece] = []
-    for kind, inside in _scan(text):
-        if kind == "text":
-            pieces.append(Literal(inside))
-        elif inside == MASK:
-            pieces.append(Mask())
-        elif inside == DEMONSTRATIONS:
-            pieces.append(Demonstrations())
-        elif inside.startswith(f"{TRIGGER}:"):
-            pieces.append(Trigger(int(inside.partition(":")[2])))
-        else:
-            pieces.append(Field(inside))
-    return pieces
-
-
 def substitute(pattern: str, choices: Mapping[str, str]) -> str:
     """A pattern with some of its slots replaced by template text; the others stay slots.
 
@@ -292,3 +271,24 @@ def _checked_name(text: str, start: int, end: int) -> str:
             )
         return f"{TRIGGER}:{int(count)}"
     return name
+
+
+def pieces_of(text: str) -> list[Piece]:
+    """The literals and slots of a template or pattern, in order, without checking what they mean.
+
+    Raises:
+        TemplateError: as `slot_names`.
+    """
+    pieces: list[Piece] = []
+    for kind, inside in _scan(text):
+        if kind == "text":
+            pieces.append(Literal(inside))
+        elif inside == MASK:
+            pieces.append(Mask())
+        elif inside == DEMONSTRATIONS:
+            pieces.append(Demonstrations())
+        elif inside.startswith(f"{TRIGGER}:"):
+            pieces.append(Trigger(int(inside.partition(":")[2])))
+        else:
+            pieces.append(Field(inside))
+    return pieces

@@ -26,15 +26,9 @@ from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.label_words import Evidence, fit_verbalizer
 from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
+from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
-from autoprompt.searching.triggers import (
-    Ids,
-    JointWords,
-    Line,
-    TriggerSearch,
-    TriggerSettings,
-    allowed_tokens,
-)
+from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
 from autoprompt.seeding import derive_seed
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template

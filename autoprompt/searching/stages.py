@@ -22,7 +22,7 @@ from autoprompt.searching.records import Record
 from autoprompt.searching.refinement import Refiner, Step
 from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 

@@ -34,7 +34,7 @@ from autoprompt.searching.stages import (
     Stages,
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace

@@ -17,7 +17,7 @@ from scipy import stats
 from autoprompt.audit_results import Audit, Change, FamilyAudit, Flips, PairAudit
 from autoprompt.changed_texts import changed_texts, check_share
 from autoprompt.counterfactuals import Counterfactual, swapped_groups
-from autoprompt.errors import InputError, TaskError, UnknownNameError, listing
+from autoprompt.errors import InputError, TaskError, UnknownNameError, listing, shortened
 from autoprompt.objective import Scored, evaluate, gold_indices, predict
 from autoprompt.prediction import Predictor
 from autoprompt.prompts import Prompt
@@ -26,6 +26,7 @@ from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.metrics import Measure, measure
 from autoprompt.tasks.columns import METRICS
 from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tasks.held_out import HeldOut
 
 SHARE = 0.3
 
@@ -36,6 +37,7 @@ def audit(
     metric: str = "accuracy",
     seed: int = 0,
     share: float = SHARE,
+    held_out: HeldOut | None = None,
 ) -> Audit:
     """Audit a prompt on labelled examples.
 
@@ -45,11 +47,12 @@ def audit(
         metric: one of `METRICS`.
         seed: of the words that are discarded at random.
         share: of words, and of key words, that are discarded; above 0, at most 1.
+        held_out: the test examples of the prompt's run, as `runs.held_out_of` finds them.
 
     Raises:
         InputError: see `check_request`.
     """
-    check_request(predictor.prompt, examples, metric, share)
+    check_request(predictor.prompt, examples, metric, share, held_out)
     prompt, scorer = predictor.prompt, predictor.scorer
     # What the template does not show can neither change a prediction nor name a group.
     shown = [
@@ -60,6 +63,11 @@ def audit(
     unchanged = measure(metric, base.log_probabilities, base.gold)
     everything = np.ones(len(shown), dtype=bool)
     scored, notes = scores_and_notes(prompt, scorer, shown)
+    if held_out is None and "test" in prompt.splits:
+        notes.append(
+            "the run that found the prompt is not at hand, so that its test split would be known "
+            "again as a whole only, not a part of it"
+        )
     rewritten = tuple(
         _change(name, metric, unchanged, base, found, everything) for name, found in scored.items()
     )
@@ -87,15 +95,22 @@ def audit(
 
 
 def check_request(
-    prompt: Prompt, examples: Sequence[Example], metric: str, share: float = SHARE
+    prompt: Prompt,
+    examples: Sequence[Example],
+    metric: str,
+    share: float = SHARE,
+    held_out: HeldOut | None = None,
 ) -> None:
     """Refuse what cannot be audited, before a model is loaded.
+
+    Args:
+        prompt, examples, metric, share, held_out: as for `audit`.
 
     Raises:
         UnknownNameError: the metric is not one of `METRICS`.
         TaskError: there are no examples, one has no label or one that the prompt does not know,
             or a field of the template is missing.
-        InputError: the share is out of its range, or these examples are the prompt's test split.
+        InputError: the share is out of its range, or examples are of the prompt's test split.
     """
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
@@ -110,12 +125,24 @@ def check_request(
                 f"an example has no text for {listing(missing)}, which the prompt shows; "
                 f"it has {listing(example.fields)}"
             )
-    if prompt.splits.get("test") == split_digest(examples):
-        raise InputError(
-            "these examples are the test split of the run that found the prompt; an audit that "
-            "read it would make the next choice by it, and its verdict worthless: give the train "
-            "or dev split (RUN/splits/dev.jsonl, where it was drawn) or other labelled examples"
-        )
+    _check_not_held_out(prompt, examples, held_out)
+
+
+def _check_not_held_out(
+    prompt: Prompt, examples: Sequence[Example], held_out: HeldOut | None
+) -> None:
+    found = "these examples are"
+    if prompt.splits.get("test") != split_digest(examples):
+        held = held_out.among(examples) if held_out else []
+        if not held:
+            return
+        first = shortened(" / ".join(held[0].fields.values()))
+        found = f"{len(held)} of these {len(examples)} examples (the first: {first!r}) are of"
+    raise InputError(
+        f"{found} the test split of the run that found the prompt; an audit that read it would "
+        f"make the next choice by it, and its verdict worthless: leave them out, and give the "
+        f"train or dev split (RUN/splits/dev.jsonl, where it was drawn) or other labelled examples"
+    )
 
 
 def _change(

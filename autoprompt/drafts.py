@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from autoprompt.errors import TaskError, listing, shortened
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import RESERVED
-from autoprompt.verbalizers import normalised_word
+from autoprompt.templates import RESERVED, Template
+from autoprompt.verbalizers import Verbalizer, normalised_word
 
 SINGLE = {
     "seeds": [
@@ -108,6 +108,15 @@ def draft_space(name: str, fields: Sequence[str], labels: Sequence[str]) -> str:
     text = "\n".join(lines) + "\n"
     SearchSpace.parse(text, "the drafted space")  # a draft that does not load would be a trap
     return text
+
+
+def is_drafted(template: Template, verbalizer: Verbalizer) -> bool:
+    """Whether a seed prompt is one that `draft_space` writes: a guess, and no expert's."""
+    fields = template.fields
+    plan = PAIR if len(fields) == 2 else SINGLE
+    texts = [_with_fields(seed, fields) for seed in plan["seeds"]]
+    words = tuple((label_word(label),) for label in verbalizer.labels)
+    return template.text in texts and verbalizer.words == words
 
 
 def label_word(label: str) -> str:

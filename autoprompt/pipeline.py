@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import InputError, TemplateError, listing
-from autoprompt.files import write_json
 from autoprompt.models.causal import check_order
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
@@ -65,6 +64,7 @@ def search(
     robustness: str = "none",
     resume: bool = False,
     observer: Observer | None = None,
+    command: str = "",
 ) -> SearchResult:
     """Find the best prompt for a task and compare it with the expert's.
 
@@ -83,6 +83,7 @@ def search(
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
         observer: hears of the progress.
+        command: the command line, for the run's record.
 
     Raises:
         InputError: space and task do not fit, the budget is too small, or `out` cannot be used.
@@ -117,7 +118,7 @@ def search(
         _logging_to(run.log),
         open_study(run.database, settings) as study,
     ):
-        write_json(run.config, {**settings, **_described(runner, limits)})
+        run.write_config({**settings, **_described(runner, limits), "command": command})
         loop = StudyLoop(study, runner, run, limits, stages, words.spent)
         session = _Session(loop, observer, robustness)
         session.tell_notes(words.left_out, unread)

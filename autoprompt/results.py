@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from autoprompt.drafts import is_drafted
 from autoprompt.files import write_json
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
@@ -21,6 +22,7 @@ from autoprompt.searching.records import Record
 from autoprompt.searching.selection import Item, Selection
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.verdict import Verdict, judge
+from autoprompt.tasks.held_out import HeldOut
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 READINGS = "readings of test"
@@ -55,6 +57,11 @@ class SearchResult:
     finish_reason: str
     own_test_reads: int
     test_reads: int
+
+    @property
+    def baseline_is_drafted(self) -> bool:
+        """Whether the best seed is a guess of `autoprompt init`, and so a weak one to beat."""
+        return is_drafted(self.baseline.template, self.baseline.verbalizer)
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,7 @@ def completed(runner: TrialRunner, item: Item, test: Mapping[str, Any] | None = 
         splits={**digests, **prompt.splits},
         versions=versions(),
         seed=runner.seed,
+        columns=runner.task.columns,
     )
     return prompt if test is None else prompt.with_scores("test", test, digests["test"])
 
@@ -207,9 +215,11 @@ def write_run(
     """
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
     finalists |= {outcome.prompt.digest: (n, outcome) for n, outcome in selection.seeds}
+    task = runner.task
+    run.write_held_out(HeldOut.of(task.test, [*task.train, *task.dev]))
     run.write_finalists(completed(runner, item) for item in finalists.values())
-    for name in runner.task.drawn:
-        run.write_split(name, runner.data.dev if name == "dev" else runner.task.splits[name])
+    for name in task.drawn:
+        run.write_split(name, runner.data.dev if name == "dev" else task.splits[name])
     run.write_trials(_row(record) for record in records)
     write_json(
         run.ledger,
@@ -226,7 +236,8 @@ def write_run(
             **result.verdict.to_dict(),
             "winner_prompt": result.best.digest,
             "baseline_prompt": result.baseline.digest,
-            "test_digest": runner.task.digests()["test"],
+            "baseline_is_drafted": result.baseline_is_drafted,
+            "test_digest": task.digests()["test"],
             "own_test_reads": result.own_test_reads,
             "test_reads": result.test_reads,
             "seed": runner.seed,

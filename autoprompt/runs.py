@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from autoprompt.files import write_atomically, write_json
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.tasks.examples import Example
+from autoprompt.tasks.held_out import HeldOut
 
 OURS = {
     "study.db",
@@ -36,9 +39,11 @@ OURS = {
     "trials.jsonl",
     "best.json",
     "verdict.json",
+    "held_out.json",
     "log.txt",
     ".lock",
 }
+GIVEN = ("command", "budget", "versions")  # what may be others when a run is resumed
 HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
 
@@ -53,6 +58,7 @@ class RunDirectory:
         self.trials = self.path / "trials.jsonl"
         self.best = self.path / "best.json"
         self.verdict = self.path / "verdict.json"
+        self.held_out = self.path / "held_out.json"
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"
@@ -127,6 +133,20 @@ class RunDirectory:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """What the run is given: command, budget, versions, and what makes the run what it is.
+
+        A run that is resumed with another budget keeps what it was given before under "earlier";
+        one that is given the same again keeps its file as it is.
+        """
+        before = self.read_config()
+        earlier = before.pop("earlier", [])
+        if {**before, "command": config["command"]} == json.loads(json.dumps(config)):
+            return
+        if before:
+            earlier = [*earlier, {key: before[key] for key in GIVEN if key in before}]
+        write_json(self.config, {**config, "earlier": earlier})
+
     def write_scores(self, digest: str, log_probabilities: Floats, examples: str) -> None:
         """Keep a prompt's per-example scores on the selection data, by the prompt's digest."""
         buffer = io.BytesIO()
@@ -136,12 +156,13 @@ class RunDirectory:
         write_atomically(self.scores / f"{digest}.npz", buffer.getvalue())
 
     def read_scores(self, digest: str) -> Floats | None:
-        """The per-example scores of a prompt, shape `(examples, labels)`, or None."""
-        path = self.scores / f"{digest}.npz"
-        if not path.is_file():
+        """The per-example scores of a prompt, shape `(examples, labels)`; None if they are lost."""
+        try:
+            content = (self.scores / f"{digest}.npz").read_bytes()
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                result: Floats = arrays["log_probabilities"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            result: Floats = arrays["log_probabilities"]
         return result
 
     def write_trials(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -155,6 +176,10 @@ class RunDirectory:
         rows = [{**example.fields, "label": example.label} for example in examples]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         write_atomically(self.splits / f"{name}.jsonl", "".join(lines))
+
+    def write_held_out(self, held_out: HeldOut) -> None:
+        """The test examples as digests, by which an audit knows them."""
+        write_atomically(self.held_out, json.dumps(held_out.to_dict()) + "\n")
 
     def write_finalists(self, prompts: Iterable[Prompt]) -> None:
         """Prompt files of the seeds and the best candidates, by digest, and no others."""
@@ -179,6 +204,33 @@ class RunDirectory:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
         return count
+
+
+def held_out_of(path: str | Path, prompt: Prompt) -> HeldOut | None:
+    """The test examples of the run that found a prompt, as digests; None away from that run.
+
+    Args:
+        path: the prompt's file or its run directory.
+        prompt: the prompt; a run with another test split is not its own.
+
+    Raises:
+        RunDirectoryError: what the run keeps of them is damaged.
+    """
+    place = Path(path).absolute()
+    for folder in (place, *place.parents[:2]):  # RUN, RUN/best.json or RUN/prompts/DIGEST.json
+        kept = RunDirectory(folder).held_out
+        if not kept.is_file():
+            continue
+        try:
+            found = HeldOut.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"{kept} is damaged ({error}); finish the run once more with --resume, which "
+                f"writes it anew"
+            ) from error
+        if found.split == prompt.splits.get("test"):
+            return found
+    return None
 
 
 def _is_ours(name: str) -> bool:

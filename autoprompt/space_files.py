@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from autoprompt.documents import Node, parse_yaml
-from autoprompt.errors import InputError, SpaceError, VerbalizerError, listing, nearest_of
+from autoprompt.errors import SpaceError, VerbalizerError, listing, nearest_of
 from autoprompt.space_content import (
     CALIBRATIONS,
     TRIGGER_POSITIONS,
     WORD_METHODS,
-    Pattern,
     SeedPrompt,
     SpaceContent,
     TriggerPlan,
 )
-from autoprompt.templates import (
-    DEMONSTRATIONS,
-    MAX_TRIGGERS,
-    RESERVED,
-    Template,
-    slot_names,
-    substitute,
-)
+from autoprompt.space_templates import read_template, read_templates
+from autoprompt.templates import MAX_TRIGGERS, RESERVED
 from autoprompt.verbalizers import Verbalizer
 
 KEYS = (
@@ -44,9 +37,7 @@ KEYS = (
     "demonstrations",
     "calibration",
 )
-MAX_TEMPLATES = 1_000_000
 MAX_DEMONSTRATIONS = 32
-MAX_GENERATED = 1000
 MAX_VOCABULARY = 100_000
 MAX_WEIGHT = 100  # of a term in the trigger search's objective
 
@@ -81,16 +72,13 @@ class _Reader:
         self.all_labels = tuple(dict.fromkeys(itertools.chain(*self.label_sets)))
 
     def content(self) -> SpaceContent:
-        slots, patterns = self._templates()
         return SpaceContent(
             name=self.record["name"].text("name"),
             description=self._optional_text("description"),
             fields=self.fields,
             label_sets=self.label_sets,
             seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
-            patterns=patterns,
-            slots=slots,
-            generated=self._generated(),
+            **self._templates(),
             triggers=self._triggers(),
             **self._label_words(),
             demonstrations=self._demonstrations(),
@@ -109,13 +97,6 @@ class _Reader:
             if len(group) < 2 or len(set(group)) < len(group):
                 raise node.fail("labels must name two different labels at least, each once")
         return tuple(tuple(group) for group in groups)
-
-    def _template(self, node: Node, text: str, fields: tuple[str, ...]) -> Template:
-        try:
-            template = Template.parse(text, fields)
-        except InputError as error:
-            raise node.fail(str(error)) from error
-        return template
 
     def _words(self, node: Node) -> dict[str, tuple[str, ...]]:
         return {
@@ -144,86 +125,16 @@ class _Reader:
             if key not in record:
                 raise node.fail(f"a seed needs the key {key!r}")
         text = record["template"].text("template")
-        template = self._template(record["template"], text, self.fields)
+        template = read_template(record["template"], text, self.fields)
         words = self._words(record["verbalizer"])
         self._check_words(record["verbalizer"], words, whole=True)
         return SeedPrompt(template, words)
 
-    def _templates(self) -> tuple[dict[str, tuple[str, ...]], tuple[Pattern, ...]]:
+    def _templates(self) -> dict[str, Any]:
+        """What `templates` says, by the names of `SpaceContent`."""
         if "templates" not in self.record:
-            return {}, ()
-        node = self.record["templates"]
-        record = node.record("templates", ("patterns", "slots", "generated"))
-        if "patterns" not in record:
-            if "generated" in record and "slots" not in record:
-                return {}, ()
-            raise node.fail("templates needs the key 'patterns', or 'generated' alone")
-        slots: dict[str, tuple[str, ...]] = {}
-        for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
-            if name in RESERVED or name in self.fields:
-                raise options.fail(f"a slot cannot be called {name!r}: it is a field or reserved")
-            slots[name] = tuple(self._options(options))
-        patterns = tuple(
-            self._pattern(item, slots) for item in record["patterns"].items("patterns")
-        )
-        for name, choices in slots.items():
-            if not any(name in pattern.slots for pattern in patterns):
-                raise node.fail(
-                    f"no pattern uses the slot {name!r} ({len(choices)} options); "
-                    f"use it, or take it out"
-                )
-        return slots, patterns
-
-    def _options(self, node: Node) -> list[str]:
-        # An option may be empty ("no stem"), so `texts` would be too strict here.
-        options = []
-        for item in node.items("a slot's options"):
-            if not isinstance(item.value, str):
-                raise item.fail("an option must be text")
-            if item.value in options:
-                raise item.fail(f"the option {item.value!r} stands twice; keep one of them")
-            try:
-                slot_names(item.value)  # each option is whole: no slot spreads over two of them
-            except InputError as error:
-                raise item.fail(str(error)) from error
-            options.append(item.value)
-        return options
-
-    def _pattern(self, node: Node, slots: Mapping[str, tuple[str, ...]]) -> Pattern:
-        text = node.text("a pattern")
-        try:
-            names = slot_names(text)
-        except InputError as error:
-            raise node.fail(str(error)) from error
-        used = tuple(dict.fromkeys(name for name in names if name in slots))
-        known = [*self.fields, *RESERVED, *slots]
-        for name in names:
-            if name.partition(":")[0] not in known:
-                raise node.fail(
-                    f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
-                    f"valid: {listing(known)}"
-                )
-        pattern = Pattern(text, used)
-        total = 1
-        for name in used:
-            total *= len(slots[name])
-        if total > MAX_TEMPLATES:
-            raise node.fail(
-                f"pattern {text!r} gives {total:,} templates; at most {MAX_TEMPLATES:,}; "
-                f"take some options out"
-            )
-        for choice in _representatives({name: slots[name] for name in used}):
-            self._template(node, substitute(text, choice), self.fields)
-        return pattern
-
-    def _generated(self) -> int:
-        if "templates" not in self.record:
-            return 0
-        keys = ("patterns", "slots", "generated")
-        record = self.record["templates"].record("templates", keys)
-        if "generated" not in record:
-            return 0
-        return record["generated"].integer("generated", 0, MAX_GENERATED)
+            return {"slots": {}}
+        return read_templates(self.record["templates"], self.fields)
 
     def _triggers(self) -> TriggerPlan | None:
         if "triggers" not in self.record:
@@ -311,26 +222,3 @@ class _Reader:
 def _label(text: str) -> str:
     """A label as `Columns.label_of` reads it from data: NFC, no white space around it."""
     return unicodedata.normalize("NFC", text).strip()
-
-
-def _representatives(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
-    """A few choices of options: if their templates are valid, all choices' templates are.
-
-    Each option once, among the others' first ones, finds unknown slots and a wrong number of
-    masks. What only several options together can break, showing no field and having two places
-    for demonstrations, is found by the choices with the fewest fields and the most such places.
-    """
-
-    def fields(option: str) -> int:
-        return sum(name.partition(":")[0] not in RESERVED for name in slot_names(option))
-
-    def places(option: str) -> int:
-        return slot_names(option).count(DEMONSTRATIONS)
-
-    first = {name: options[0] for name, options in slots.items()}
-    yield first
-    for name, options in slots.items():
-        for option in options[1:]:
-            yield first | {name: option}
-    yield {name: min(options, key=fields) for name, options in slots.items()}
-    yield {name: max(options, key=places) for name, options in slots.items()}

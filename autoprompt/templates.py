@@ -79,7 +79,7 @@ class Template:
             TemplateError: a brace is stray, a slot is unknown, there is not exactly one `{mask}`,
                 or no field stands in the template. The message gives the column.
         """
-        template = cls(text, tuple(_pieces(text)))
+        template = cls(text, tuple(pieces_of(text)))
         for kind, name in ((Mask, MASK), (Demonstrations, DEMONSTRATIONS)):
             count = sum(isinstance(piece, kind) for piece in template.pieces)
             if count > 1 or (count == 0 and kind is Mask):
@@ -273,7 +273,12 @@ def _checked_name(text: str, start: int, end: int) -> str:
     return name
 
 
-def _pieces(text: str) -> list[Piece]:
+def pieces_of(text: str) -> list[Piece]:
+    """The literals and slots of a template or pattern, in order, without checking what they mean.
+
+    Raises:
+        TemplateError: as `slot_names`.
+    """
     pieces: list[Piece] = []
     for kind, inside in _scan(text):
         if kind == "text":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 MACHINES = ("seconds", "recomputed", "tokens")  # what a clock or an interruption changes
@@ -33,6 +34,23 @@ def reproducible(run: Path) -> dict[str, Any]:
         "prompts": sorted(path.name for path in (run / "prompts").iterdir()),
         "scores": sorted(path.name for path in (run / "scores").iterdir()),
     }
+
+
+def without_scores(run: Path) -> dict[str, Any]:
+    """All of a run that is the same each time, but the names of its score files."""
+    return {**reproducible(run), "scores": None}
+
+
+def check_same_scores(run: Path, other: Path) -> None:
+    """Assert that the score files of a run, two at least, hold what another's do."""
+    paths = list((run / "scores").iterdir())
+    assert len(paths) >= 2
+    for path in paths:
+        with np.load(path) as found, np.load(other / "scores" / path.name) as wanted:
+            assert found["examples"] == wanted["examples"]
+            np.testing.assert_allclose(
+                found["log_probabilities"], wanted["log_probabilities"], atol=1e-5
+            )
 
 
 def _counts(spent: dict[str, Any]) -> dict[str, Any]:

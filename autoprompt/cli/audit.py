@@ -51,9 +51,10 @@ def audit(
 ) -> None:
     """Try a prompt in other words, on changed inputs, and on other groups of people."""
     from autoprompt.prompts import Prompt
-    from autoprompt.runs import prompt_file
+    from autoprompt.runs import held_out_of, prompt_file
 
     prompt = Prompt.load(prompt_file(prompt_path))
+    held_out = held_out_of(prompt_path, prompt)
     examples = data_options.examples(Path(data), prompt, labelled=True)
 
     from autoprompt.audit import audit as run_audit
@@ -61,10 +62,10 @@ def audit(
     from autoprompt.cli.console import quiet_libraries
     from autoprompt.prediction import Predictor
 
-    check_request(prompt, examples, metric, share)
+    check_request(prompt, examples, metric, share, held_out)
     quiet_libraries()
     predictor = Predictor(prompt, model_options.model_of(prompt, model))
-    found = run_audit(predictor, examples, metric, seed, share)
+    found = run_audit(predictor, examples, metric, seed, share, held_out)
     if as_json:
         document = {"prompt": prompt.digest, "data": data, **found.to_dict()}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -98,6 +98,12 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     if len(came_from) > 1:
         click.echo("  came from    " + "\n               ".join(came_from))
     click.echo(f"\nVerdict: {result.verdict}")
+    if result.baseline_is_drafted:
+        click.echo(
+            "The best seed prompt is a guess of `autoprompt init` from the labels' names, which is "
+            "weak to be compared with: put what an expert would write into the space, and search "
+            "again."
+        )
     spread = result.verdict.winner_spread
     if spread is not None and spread.wordings > 1:
         click.echo(f"Under other wordings of itself, on dev: {metric} {spread}.")
@@ -130,6 +136,7 @@ def result_document(result: SearchResult, out: str) -> dict[str, Any]:
         "baseline": result.baseline.to_dict(),
         "seeds": [prompt.to_dict() for prompt in result.seeds],
         "verdict": result.verdict.to_dict(),
+        "baseline_is_drafted": result.baseline_is_drafted,
         "ledger": result.ledger.to_dict(),
         "trials": result.trials,
         "prompts": result.prompts,

@@ -47,11 +47,11 @@ class DataOptions:
         return Columns(fields=fields, label=self.label_column)
 
     def examples(self, path: Path, prompt: Prompt, labelled: bool) -> list[Example]:
-        """The examples of a file, for a prompt."""
+        """The examples of a file, for a prompt, which knows the columns that it was found on."""
         from autoprompt.tasks.task import load_examples
 
         wanted = prompt.template.fields
-        return load_examples(path, self.columns, labelled, self.encoding, wanted)
+        return load_examples(path, self.columns, labelled, self.encoding, wanted, prompt.columns)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -137,6 +139,7 @@ def search(
             robustness=robustness,
             resume=resume,
             observer=observer,
+            command=shlex.join(["autoprompt", *sys.argv[1:]]),
         )
     if as_json:
         document = console.result_document(result, out)

@@ -26,6 +26,8 @@ from autoprompt.prompts import Frame, TokenRecord
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Field, Template
 
+SPELLINGS = 200_000  # of words in contexts, that are remembered: some 20 MB
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -75,7 +77,7 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._reader = reader_of_text(tokenizer)
-        # A search asks for a thousand words in templates that end in one of a few contexts.
+        # A search asks for thousands of words in templates that end in one of a few contexts.
         self._spellings: dict[tuple[str, str], tuple[int, ...] | None] = {}
         mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
@@ -126,6 +128,8 @@ class PromptEncoder:
         """
         before = context_of(frame)
         if (before, word) not in self._spellings:
+            if len(self._spellings) >= SPELLINGS:
+                self._spellings.clear()
             self._spellings[before, word] = self._spelt(before, word)
         ids = self._spellings[before, word]
         if ids is None:

@@ -15,6 +15,7 @@ from autoprompt.errors import ModelError, UnknownNameError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.hub import check_reachable
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
 from autoprompt.models.precision import DTYPES, screening_dtype
 from autoprompt.models.protocol import LanguageModel
@@ -86,6 +87,8 @@ def load_model(
     if revision:
         options["revision"] = revision
     with clear_errors(name, "configuration", local), quiet():
+        if not local:
+            check_reachable(name, revision)
         config = transformers.AutoConfig.from_pretrained(source, **options)
         commit = "" if local else commit_of(name, revision)
     if commit:

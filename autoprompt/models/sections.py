@@ -92,7 +92,15 @@ def context_of(frame: Frame) -> str:
             before.append(frame.demonstrations)
         else:
             before.append(PROBE)
-    text = "".join(before)
+    return ending_of("".join(before))
+
+
+def ending_of(text: str) -> str:
+    """The last word of a text and the white space after it: what bears on how a text goes on.
+
+    >>> ending_of("All in all, it was ")
+    'was '
+    """
     trailing = text[len(text.rstrip()) :]
     words = text.split()
     return (words[-1] if words else "") + trailing

@@ -7,6 +7,7 @@ from typing import Any
 
 from autoprompt.errors import ModelError, listing
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.hub import check_reachable
 from autoprompt.models.loading import (
     Family,
     check_directory,
@@ -45,6 +46,8 @@ def load_parts(name: str, device: str, revision: str, trust_remote_code: bool) -
     if revision:
         options["revision"] = revision
     with clear_errors(name, "configuration", local), quiet():
+        if not local:
+            check_reachable(name, revision)
         config = transformers.AutoConfig.from_pretrained(name, **options)
         commit = "" if local else commit_of(name, revision)
     if commit:

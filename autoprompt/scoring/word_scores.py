@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 import numpy as np
@@ -17,13 +18,16 @@ from autoprompt.errors import VerbalizerError
 from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import open_model
 from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.sections import context_of
 from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.tasks.examples import Example
 from autoprompt.verbalizers import Verbalizer
 
 CACHE_BYTES = 512 * 2**20
+CONTEXTS = 64  # texts before the mask for which all words' ids are kept
 Key = tuple[str, ...]
+Ids = tuple[int, ...]
 Row = NDArray[np.float32]
 
 
@@ -62,7 +66,7 @@ class WordScorer:
         self._states: dict[str, dict[Key, Row]] = {}
         self._paid: dict[str, set[Key]] = {}
         self._fresh: list[tuple[str, set[Key]]] = []
-        self._ids: dict[str, dict[str, tuple[int, ...] | VerbalizerError]] = {}
+        self._ids: dict[str, dict[str, Ids]] = {}  # context -> word -> its ids there
 
     def scores(self, frame: Frame, examples: Sequence[Example]) -> NDArray[np.float32]:
         """Log-probabilities of the words at the frame's mask.
@@ -89,12 +93,11 @@ class WordScorer:
                 labels are the same tokens there.
         """
         known = self._ids_in(frame)
-        owner: dict[tuple[int, ...], str] = {}
+        owner: dict[Ids, str] = {}
         for label, words in zip(verbalizer.labels, verbalizer.words, strict=True):
             for word in words:
-                ids = known[word]
-                if isinstance(ids, VerbalizerError):
-                    raise ids
+                # A word that cannot be written is not known: asked again, it says why.
+                ids = known.get(word) or self._checked_ids(frame, word)
                 other = owner.setdefault(ids, label)
                 if other != label:
                     raise VerbalizerError(
@@ -133,15 +136,17 @@ class WordScorer:
 
     def single_tokens(self, frame: Frame) -> dict[str, int]:
         """The words that are one token at the frame's mask, and that token."""
-        return {
-            word: ids[0]
-            for word, ids in self._ids_in(frame).items()
-            if not isinstance(ids, VerbalizerError) and len(ids) == 1
-        }
+        return {word: ids[0] for word, ids in self._ids_in(frame).items() if len(ids) == 1}
 
     def variants(self, frame: Frame) -> int:
         """Forward passes a sequence in a frame: one for each token count among the words."""
-        return len(self._groups_of(frame))
+        counted = {
+            self._token_count(frame, word) for word in self.words if word not in self.one_token
+        }
+        # The others take one pass together, where they are scored at all.
+        if any(self._token_count(frame, word) for word in self.one_token):
+            counted.add(1)
+        return len(counted - {0})
 
     def begin(self) -> None:
         """Begin a new amount of work: `spent` starts at nothing."""
@@ -199,32 +204,43 @@ class WordScorer:
 
     def _groups_of(self, frame: Frame) -> dict[int, _Group]:
         """The words by their number of tokens at this frame's mask."""
-        found: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        found: dict[int, list[tuple[int, Ids]]] = {}
         for word, ids in self._ids_in(frame).items():
-            if not isinstance(ids, VerbalizerError):  # else `columns` raises it, should it be asked
-                found.setdefault(len(ids), []).append((self.column[word], ids))
+            found.setdefault(len(ids), []).append((self.column[word], ids))
         return {
             masks: _Group([index for index, _ in members], [ids for _, ids in members])
             for masks, members in sorted(found.items())
         }
 
-    def _ids_in(self, frame: Frame) -> dict[str, tuple[int, ...] | VerbalizerError]:
-        """Each word's ids at this frame's mask, or why it cannot be written there."""
-        if frame.key not in self._ids:
-            table: dict[str, tuple[int, ...] | VerbalizerError] = {}
-            for word in self.words:
-                try:
-                    table[word] = self._checked_ids(frame, word)
-                except VerbalizerError as error:
-                    table[word] = error
-            self._ids[frame.key] = table
-        return self._ids[frame.key]
+    def _ids_in(self, frame: Frame) -> dict[str, Ids]:
+        """The words that can be written at this frame's mask, and their ids there.
 
-    def _checked_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
+        Templates that end alike before the mask share a table, and who is refused stands in none:
+        of ten thousand words many are, in each of a thousand templates.
+        """
+        context = context_of(frame)
+        if context not in self._ids:
+            if len(self._ids) >= CONTEXTS:
+                del self._ids[next(iter(self._ids))]
+            table: dict[str, Ids] = {}
+            for word in self.words:
+                with suppress(VerbalizerError):
+                    table[word] = self._checked_ids(frame, word)
+            self._ids[context] = table
+        return self._ids[context]
+
+    def _checked_ids(self, frame: Frame, word: str) -> Ids:
         ids = self.model.encoder.word_ids(frame, word)
         if len(ids) > 1 and word in self.one_token:
             raise VerbalizerError(f"the word {word!r} is {len(ids)} tokens at this mask")
         return ids
+
+    def _token_count(self, frame: Frame, word: str) -> int:
+        """How many tokens a word is at the frame's mask; 0 where it cannot be written there."""
+        try:
+            return len(self._checked_ids(frame, word))
+        except VerbalizerError:
+            return 0
 
     def _shrink(self, current: str) -> None:
         kept = sum(len(rows) for rows in self._cache.values())
@@ -233,7 +249,6 @@ class WordScorer:
             if oldest == current:
                 break
             kept -= len(self._cache.pop(oldest))
-            self._ids.pop(oldest, None)
 
 
 def word_log_probabilities(
@@ -259,6 +274,6 @@ def word_log_probabilities(
 class _Group:
     """Words of one token count: their columns, and their ids of shape `(words, tokens)`."""
 
-    def __init__(self, columns: list[int], ids: list[tuple[int, ...]]) -> None:
+    def __init__(self, columns: list[int], ids: list[Ids]) -> None:
         self.columns = columns
         self.ids = cast("NDArray[np.int64]", np.array(ids, dtype=np.int64))

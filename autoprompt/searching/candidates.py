@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from autoprompt.lineage import Edit, nearest
 from autoprompt.prompts import Frame
+from autoprompt.searching.mask_contexts import frames_of
 from autoprompt.space_content import WORD_METHODS, Pattern
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import Template
+from autoprompt.templates import Template, Trigger, pieces_of, slot_names
 from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
 
 FITTED, AS_WRITTEN = "fitted", "a seed's"
@@ -102,6 +103,7 @@ class CandidateTable:
             self.patterns.setdefault(seed.template.text, Pattern(seed.template.text, ()))
         for pattern in space.patterns:
             self.patterns.setdefault(pattern.text, pattern)
+        self._frames = frames_of(space, self.patterns.values())
         self.words = [f"seed {i + 1}" for i in range(len(self.verbalizers))]
         self.written: list[ModelTemplate] = []
         self.generator = ""
@@ -119,19 +121,19 @@ class CandidateTable:
         return composed + self.space.generated
 
     @property
-    def has_trigger_slots(self) -> bool:
-        """Whether a template of the space has trigger slots of its own."""
-        return any(frame.template.trigger_counts for frame in self.frames())
+    def trigger_tokens(self) -> int:
+        """The most trigger tokens that a template of the space has in slots of its own."""
+        slots = self.space.slots or {}
+        most = {name: max(map(_trigger_tokens, options)) for name, options in slots.items()}
+        return max(
+            _trigger_tokens(pattern.text)
+            + sum(most.get(name, 0) for name in slot_names(pattern.text))
+            for pattern in self.patterns.values()
+        )
 
     def frames(self) -> list[Frame]:
-        """One frame of each pattern: how a word is spelt depends on what stands before the mask.
-
-        Their trigger slots are not filled.
-        """
-        return [
-            Frame(self.space.compose(pattern, dict.fromkeys(pattern.slots, 0)))
-            for pattern in self.patterns.values()
-        ]
+        """One frame for each text that may stand right before the mask; see `frames_of`."""
+        return self._frames
 
     def seed_edit(self, index: int) -> Edit:
         """A seed prompt as the beginning of a lineage."""
@@ -266,3 +268,8 @@ class CandidateTable:
     @staticmethod
     def _with_zero(numbers: Sequence[int]) -> list[int]:
         return [0, *(number for number in numbers if number)]
+
+
+def _trigger_tokens(text: str) -> int:
+    """How many trigger tokens the slots of a pattern or an option hold."""
+    return sum(piece.count for piece in pieces_of(text) if isinstance(piece, Trigger))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from autoprompt.errors import UnknownNameError
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.searching.candidates import Candidate, CandidateTable, ModelTemplate
-from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Field, Literal, Mask, Piece, Template, Trigger

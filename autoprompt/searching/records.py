@@ -10,7 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.ledger import Spent
+from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.trials import Outcome
+from autoprompt.space_content import WORD_METHODS
+from autoprompt.templates import Template
 
 PROPOSAL = "proposal"
 OUTCOME = "outcome"
@@ -54,6 +57,24 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "line": dict(outcome.line) if outcome.line else None,
         "precision": outcome.precision,
     }
+
+
+def candidate_of(outcome: Outcome) -> Candidate:
+    """The candidate of a finished trial, as far as its scores depend on it."""
+    prompt = outcome.prompt
+    template = outcome.paid["bare"]  # without demonstrations, where words were fitted
+    method, per_label = outcome.words_by or (WORD_METHODS[0], 1)
+    return Candidate(
+        template=Template.parse(template) if template else prompt.template,
+        words=None,
+        per_label=per_label,
+        aggregation=prompt.verbalizer.aggregation,
+        calibration=prompt.calibration.method,
+        method=method,
+        verbalizer=None if outcome.words_by else prompt.verbalizer,
+        triggers=prompt.frame.triggers,
+        label_fitted=outcome.start > 0,
+    )
 
 
 def record_of(trial: FrozenTrial) -> Record | None:

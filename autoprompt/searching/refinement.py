@@ -26,15 +26,9 @@ from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.label_words import Evidence, fit_verbalizer
 from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
+from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
-from autoprompt.searching.triggers import (
-    Ids,
-    JointWords,
-    Line,
-    TriggerSearch,
-    TriggerSettings,
-    allowed_tokens,
-)
+from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
 from autoprompt.seeding import derive_seed
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
@@ -106,8 +100,8 @@ class Refiner:
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
         variants = self.runner.variants()
-        own = [sum(frame.template.trigger_counts) for frame in self.runner.table.frames()]
-        step = self.settings.most_forwards(variants, max(self.plan.max_tokens, *own))
+        tokens = max(self.plan.max_tokens, self.runner.table.trigger_tokens)
+        step = self.settings.most_forwards(variants, tokens)
         # The words that lead the gradient are fitted to where the step begins.
         leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
         return step + leading + self.runner.most_forwards()

@@ -22,7 +22,7 @@ from autoprompt.searching.records import Record
 from autoprompt.searching.refinement import Refiner, Step
 from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
 
@@ -81,7 +81,7 @@ class Stages:
         self.infiller = infiller
         self.refiner: Refiner | None = None
         plan = self.table.space.triggers
-        if plan is None and recipe.composes and self.table.has_trigger_slots:
+        if plan is None and recipe.composes and self.table.trigger_tokens:
             plan = TriggerPlan()
         if plan is not None:
             settings = replace(

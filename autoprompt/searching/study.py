@@ -32,6 +32,7 @@ from autoprompt.searching.records import (
     OUTCOME,
     PROPOSAL,
     Record,
+    candidate_of,
     outcome_record,
     record_of,
 )
@@ -200,11 +201,7 @@ class StudyLoop:
     def _tell(self, trial: Trial, outcome: Outcome, kind: str) -> None:
         if outcome.scored is not None:
             # Before the trial is told: what the storage calls finished has its scores.
-            self.run_directory.write_scores(
-                outcome.prompt.digest,
-                outcome.scored.log_probabilities,
-                split_digest(self.runner.data.examples),
-            )
+            self._write_scores(outcome.prompt.digest, outcome.scored)
         if outcome.start == 0:  # else the rungs are of other examples
             for rung, value in outcome.reports.items():
                 trial.report(value, step=rung)
@@ -234,10 +231,10 @@ class StudyLoop:
                     f"the study's trials are not in order (proposal {record.proposal} after "
                     f"{len(self.records) - 1}); the database was changed by another program"
                 )
-            self._remember(record)
             if record.outcome is not None:
                 scorer = self._runner_of(record.proposal).scorer
                 restore_paid(scorer, self.runner.task, self.runner.data, record.outcome.paid)
+            self._remember(record)
 
     def _remember(self, record: Record) -> None:
         self.records.append(record)
@@ -254,19 +251,22 @@ class StudyLoop:
     def scored_of(self, outcome: Outcome) -> Scored:
         """A finished trial's per-example scores on the selection data that judges it.
 
-        Raises:
-            SearchError: they are lost.
+        Those whose file is lost or damaged are computed again.
         """
         if outcome.scored is not None:
             return outcome.scored
-        found = self.run_directory.read_scores(outcome.prompt.digest)
-        if found is None:
-            raise SearchError(
-                f"{self.run_directory.scores} lacks the scores of prompt {outcome.prompt.digest}, "
-                f"which a finished trial wrote; restore them, or search again elsewhere"
-            )
-        start = outcome.start
-        return Scored(found, self.runner.data.gold[start : start + len(found)])
+        prompt, start = outcome.prompt, outcome.start
+        found = self.run_directory.read_scores(prompt.digest)
+        if found is not None and len(found) == outcome.seen:
+            return Scored(found, self.runner.data.gold[start : start + len(found)])
+        log.warning("the scores of prompt %s are lost; they are computed again", prompt.digest)
+        scored = self.runner.selection_scores(candidate_of(outcome), prompt, outcome.seen)
+        self._write_scores(prompt.digest, scored)
+        return scored
+
+    def _write_scores(self, digest: str, scored: Scored) -> None:
+        examples = split_digest(self.runner.data.examples)
+        self.run_directory.write_scores(digest, scored.log_probabilities, examples)
 
     def _seen_before(self, digest: str) -> Outcome | None:
         proposal = self.by_digest.get(digest)

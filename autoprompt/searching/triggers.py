@@ -10,94 +10,28 @@ search may begin as the words of a human prompt.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.errors import InputError
-from autoprompt.models.encoding import Encoding
-from autoprompt.models.gradients import LabelLoss, OpenModel, Variant
+from autoprompt.models.gradients import OpenModel
 from autoprompt.prompts import Frame
-from autoprompt.scoring.label_scores import Floats, label_scores
+from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import Ints
-from autoprompt.scoring.word_scores import word_log_probabilities
-from autoprompt.searching.trigger_slots import blank, split_by_slot
+from autoprompt.searching.trigger_objective import (
+    Ids,
+    JointWords,
+    TriggerObjective,
+    TriggerSettings,
+)
 from autoprompt.seeding import derive_seed, generator
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.splits import shuffled_by_label
 from autoprompt.verbalizers import Verbalizer
-
-Ids = tuple[int, ...]  # the tokens of all slots in a row
-
-
-@dataclass(frozen=True)
-class TriggerSettings:
-    """How a trigger search steps.
-
-    Attributes:
-        candidates: prompts that are scored in a step, all members of the beam together.
-        batch: train examples a batch.
-        accumulation: batches that a gradient is averaged over.
-        beam: prompts that a step goes on with.
-        flips: token swaps that one candidate makes, at most; the strongest single swaps are
-            combined.
-        one_position: whether a step tries one random position (AutoPrompt) or all (GCG).
-        fresh_batch: whether candidates are scored on other batches than the gradient's
-            (AutoPrompt); on the same ones a comparison is paired with its prediction.
-        patience: steps without a better prompt after which a search ends.
-        fluency: weight of the prompt's own loss as language, in nats a trigger token.
-        over_labels, anti_collapse: see `LabelLoss`.
-        by_accuracy: whether candidates are judged by the share of examples that they get wrong
-            (AutoPrompt's code, where labels have words) and not by the loss.
-        decided: how many of the best candidates are scored again by the exact model, where
-            another one screens.
-    """
-
-    candidates: int = 48
-    batch: int = 32
-    accumulation: int = 1
-    beam: int = 2
-    flips: int = 2
-    one_position: bool = False
-    fresh_batch: bool = False
-    patience: int = 8
-    fluency: float = 0.0
-    over_labels: bool = True
-    anti_collapse: float = 0.0
-    by_accuracy: bool = False
-    decided: int = 0
-
-    def most_forwards(self, variants: int, slots: int) -> int:
-        """The most that a step takes, in a budget's forwards.
-
-        Args:
-            variants: numbers of tokens among the label words.
-            slots: trigger tokens.
-        """
-        examples = self.batch * self.accumulation
-        gradients = 3 * examples * variants * self.beam
-        fluency = slots if self.fluency else 0
-        scored = self.candidates + self.beam
-        scored += self.decided + self.beam if self.decided else 0
-        return gradients + scored * (examples * variants + fluency)
-
-
-@dataclass(frozen=True)
-class JointWords:
-    """Label words that are fitted to each candidate.
-
-    Attributes:
-        ids: shape `(words, 1)`, tokens of the words that may be chosen.
-        loss: from the words' scores of shape `(examples, words)` and the examples' rows to a loss
-            in nats, fitted and judged on different folds.
-    """
-
-    ids: NDArray[np.int64]
-    loss: Callable[[NDArray[np.float32], Ints], float]
 
 
 @dataclass(frozen=True)
@@ -120,20 +54,14 @@ class Line:
         return self.beam[0]
 
 
-class TriggerSearch:
+class TriggerSearch(TriggerObjective):
     """Searches the trigger tokens of one template.
 
     Args:
-        model: gives gradients, and scores the candidates.
-        template_frame: template and demonstrations; its trigger ids do not matter.
-        verbalizer: label words, each of as many tokens as it likes.
-        examples, gold: the train examples and their label indices.
+        model, template_frame, verbalizer, examples, gold, offsets, words: see `TriggerObjective`.
         settings: how to step.
         seed: of the batches and random positions.
-        offsets: calibration's.
         allowed: see `allowed_tokens`; found here where it is not given.
-        words: label words that are fitted anew to each candidate, which is then judged by them;
-            `verbalizer` leads the gradient only. Their cost is array time.
         exact: has the last word on the best candidates, where `model` is a faster copy of it;
             None: `model` has it.
 
@@ -156,18 +84,11 @@ class TriggerSearch:
         words: JointWords | None = None,
         exact: OpenModel | None = None,
     ) -> None:
-        self.model = model
-        self.exact = model if exact is None else exact
-        self.frame = template_frame
-        self.verbalizer = verbalizer
-        self.examples, self.gold = examples, gold
-        self.settings = settings
-        self.seed = seed
-        self.loss = LabelLoss(
-            verbalizer.aggregation, offsets, settings.over_labels, settings.anti_collapse
+        super().__init__(
+            model, template_frame, verbalizer, examples, gold, settings, offsets, words
         )
-        self.words = words
-        self.spent = Spent()
+        self.seed = seed
+        self.exact = model if exact is None else exact
         self._embeddings = model.input_embeddings()
         self._allowed = allowed_tokens(model) if allowed is None else allowed
         if words is None:  # words that are fitted to each candidate are not known beforehand
@@ -177,7 +98,6 @@ class TriggerSearch:
                 "no token is left that a trigger may be: special tokens, label words and tokens "
                 "that are not text of their own are banned; choose another model or other words"
             )
-        self._groups = self._words_by_length()
 
     # -- one step -----------------------------------------------------------------------------
 
@@ -238,90 +158,6 @@ class TriggerSearch:
         promised[:, ~self._allowed] = -np.inf
         promised[np.arange(len(ids)), list(ids)] = -np.inf
         return promised
-
-    def values(
-        self, candidates: Sequence[Ids], rows: Ints, model: OpenModel | None = None
-    ) -> Floats:
-        """The objective of prompts on the same examples, to be made small.
-
-        Args:
-            candidates: tokens of prompts.
-            rows: train examples.
-            model: which one scores them; by default the one that gives gradients.
-
-        Returns:
-            Shape `(candidates,)`: loss, anti-collapse and fluency terms together.
-        """
-        model = model or self.model
-        if self.words is not None:
-            found = self._joint_values(self.words, candidates, rows, model)
-        else:
-            found = self._own_values(candidates, rows, model)
-        if self.settings.fluency:
-            found = found + self.settings.fluency * self.fluency(candidates, rows[0], model)
-        return found
-
-    def _joint_values(
-        self, words: JointWords, candidates: Sequence[Ids], rows: Ints, model: OpenModel
-    ) -> Floats:
-        """The loss of each candidate with label words that are fitted to it."""
-        base = self._encoded(candidates[0], rows, 1)
-        encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
-        scores = word_log_probabilities(model, encodings, words.ids)
-        self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
-        sets = scores.reshape(len(candidates), len(rows), -1)
-        return np.array([words.loss(one, rows) for one in sets])
-
-    def _own_values(self, candidates: Sequence[Ids], rows: Ints, model: OpenModel) -> Floats:
-        shape = (len(candidates), len(rows))
-        words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
-        for masks, (columns, ids) in self._groups.items():
-            base = self._encoded(candidates[0], rows, masks)
-            encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
-            words[:, columns] = word_log_probabilities(model, encodings, ids)
-            self.spent += Spent(
-                forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
-            )
-        scores = label_scores(words, self._columns(), self.verbalizer.aggregation)
-        sets = scores.reshape(*shape, -1)
-        if self.settings.by_accuracy:
-            return _misses(sets, self.gold[rows])
-        return self.loss.values(sets, self.gold[rows])
-
-    def fluency(
-        self, candidates: Sequence[Ids], row: int, model: OpenModel | None = None
-    ) -> Floats:
-        """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
-
-        A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), a
-        causal one what is before it; a token that begins the sequence is left out there.
-
-        Args:
-            candidates: tokens of prompts.
-            row: the train example that stands in the prompt.
-            model: as for `values`.
-
-        Returns:
-            Shape `(candidates,)`, nats a token.
-        """
-        model = model or self.model
-        mask = self.model.encoder.tokenizer.mask_token_id
-        base = self._encoded(candidates[0], np.array([row]), 1)[0]
-        found = np.empty(len(candidates))
-        for index, tokens in enumerate(candidates):
-            one = _swapped(base, tokens)
-            at = one.trigger_positions
-            if mask is None:
-                batch = [replace(one, mask_positions=tuple(max(place - 1, 0) for place in at))]
-                counted = np.array(at) > 0
-            else:
-                batch = [_masked(one, place, mask) for place in at]
-                counted = np.full(len(at), True)
-            logs = model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
-            logs = np.diagonal(logs.reshape(len(tokens), len(tokens)))[counted]
-            found[index] = -float(logs.mean()) if counted.any() else 0.0
-            self.spent += Spent(forwards=len(batch), tokens=len(batch) * len(one.ids))
-        return found
 
     # -- proposals ----------------------------------------------------------------------------
 
@@ -402,38 +238,6 @@ class TriggerSearch:
         index = {id(example): row for row, example in enumerate(self.examples)}
         return np.array(sorted(index[id(example)] for example in order[:most]))
 
-    def _framed(self, ids: Ids) -> Frame:
-        return replace(self.frame, triggers=split_by_slot(self.frame.template, ids))
-
-    def _encoded(self, ids: Ids, rows: Ints, masks: int) -> list[Encoding]:
-        examples = [self.examples[row] for row in rows]
-        return self.model.encoder.encode(self._framed(ids), examples, masks)
-
-    def _variants(self, ids: Ids, rows: Ints) -> list[Variant]:
-        owner = np.repeat(
-            np.arange(len(self.verbalizer.labels)), [len(w) for w in self.verbalizer.words]
-        )
-        return [
-            Variant(self._encoded(ids, rows, masks), word_ids, owner[columns])
-            for masks, (columns, word_ids) in self._groups.items()
-        ]
-
-    def _columns(self) -> list[list[int]]:
-        ends = np.cumsum([0, *(len(words) for words in self.verbalizer.words)])
-        return [list(range(start, end)) for start, end in itertools.pairwise(ends)]
-
-    def _words_by_length(self) -> dict[int, tuple[Ints, Ints]]:
-        """Number of tokens -> (columns among all words, ids of shape `(words, tokens)`)."""
-        first = self._framed((blank(self.model.encoder),) * sum(self.frame.template.trigger_counts))
-        found: dict[int, list[tuple[int, Ids]]] = {}
-        for column, word in enumerate(self.verbalizer.all_words):
-            ids = self.model.encoder.word_ids(first, word)
-            found.setdefault(len(ids), []).append((column, ids))
-        return {
-            masks: (np.array([c for c, _ in group]), np.array([ids for _, ids in group]))
-            for masks, group in sorted(found.items())
-        }
-
 
 def allowed_tokens(model: OpenModel) -> NDArray[np.bool_]:
     """Which vocabulary entries may be trigger tokens: text of their own.
@@ -467,13 +271,6 @@ def _without_words(
     return left
 
 
-def _misses(scores: Floats, gold: Ints) -> Floats:
-    """The share of examples that a set gets wrong; a tie of two labels is a miss."""
-    own = scores[:, np.arange(len(gold)), gold]
-    found: Floats = ((scores >= own[..., None]).sum(axis=-1) > 1).mean(axis=-1)
-    return found
-
-
 def _best_first(values: Floats, most: int) -> NDArray[np.int64]:
     """Indices of the highest finite values, the highest first; ties by index."""
     finite = int(np.isfinite(values).sum())
@@ -482,17 +279,3 @@ def _best_first(values: Floats, most: int) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     picked = np.argpartition(-values, most - 1)[:most]
     return picked[np.lexsort((picked, -values[picked]))]
-
-
-def _swapped(encoding: Encoding, tokens: Ids) -> Encoding:
-    """The sequence with other trigger tokens; their number, and so all positions, stay."""
-    ids = list(encoding.ids)
-    for place, token in zip(encoding.trigger_positions, tokens, strict=True):
-        ids[place] = token
-    return replace(encoding, ids=tuple(ids))
-
-
-def _masked(encoding: Encoding, place: int, mask: int) -> Encoding:
-    ids = list(encoding.ids)
-    ids[place] = mask
-    return replace(encoding, ids=tuple(ids), mask_positions=(place,))

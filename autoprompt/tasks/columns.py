@@ -61,6 +61,25 @@ class Columns:
             name=self.name or described.name,
         )
 
+    def recalled(self, known: Columns, header: Sequence[str], wanted: Sequence[str]) -> Columns:
+        """These columns, with what they leave open taken from an earlier file's.
+
+        Args:
+            known: the columns of that file. Columns with the names of the fields will do as well,
+                which is how a run writes its splits.
+            header: of the file at hand.
+            wanted: the fields that are needed; the others come along where they are there.
+        """
+        recalled = Columns()
+        for way in (known.fields, {name: name for name in (*known.fields, *wanted)}):
+            found = {field: column for field, column in way.items() if column in header}
+            if wanted and set(wanted) <= found.keys():
+                recalled = Columns(fields=found)
+                break
+        if known.label in header:
+            recalled = replace(recalled, label=known.label, labels=known.labels)
+        return self.over(recalled)
+
     def completed(self, header: Sequence[str], where: str, labelled: bool = True) -> Columns:
         """These columns with what is missing guessed from a file's header.
 
@@ -98,7 +117,7 @@ class Columns:
         if raw in self.labels.values():
             return raw
         raise TaskError(
-            f"{row.where}: the label {shortened(raw)!r} is not in task.yaml; "
+            f"{row.where}: the label {shortened(raw)!r} is none of the task's; "
             f"{nearest_of(raw, self.labels)}valid: {listing(self.labels)}"
         )
 

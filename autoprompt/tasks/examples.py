@@ -28,11 +28,14 @@ class Example:
         return tuple(self.fields[name] for name in sorted(self.fields))
 
 
+def normalised(text: str) -> str:
+    """The form in which two texts count as the same: NFC, case-folded, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
 def normalised_texts(example: Example) -> tuple[str, ...]:
-    """The form in which two examples count as the same text: NFC, case-folded, single spaces."""
-    return tuple(
-        " ".join(unicodedata.normalize("NFC", text).casefold().split()) for text in example.key
-    )
+    """The form in which two examples count as the same text."""
+    return tuple(normalised(text) for text in example.key)
 
 
 def split_digest(examples: Sequence[Example]) -> str:

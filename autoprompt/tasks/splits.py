@@ -10,6 +10,7 @@ from autoprompt.seeding import derive_seed, generator
 from autoprompt.tasks.examples import Example, label_counts, normalised_texts
 
 IMBALANCE = 3.0
+SHOWN = 5  # labels in a message
 
 
 def split_off(
@@ -41,7 +42,7 @@ def split_off(
     rare = [label for label in label_counts(examples) if counts.get(label, 0) < 2]
     part = max(round(share * len(heads)), len(counts))
     if rare or len(heads) - part < len(counts):
-        shown = ", ".join(f"{label}: {n}" for label, n in counts.items())
+        shown = listing([f"{label}: {counts.get(label, 0)}" for label in rare or counts], SHOWN)
         raise TaskError(
             f"cannot split {name} off {len(heads)} different examples: every label needs one in "
             f"both parts ({shown}); add examples or give a {name} file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoprompt.errors import TaskError, UnknownNameError, listing
@@ -30,6 +30,7 @@ class Task:
         train, dev, test: labelled examples. Train fits, dev selects, test is read once.
         notes: what a careful reader would notice about the splits.
         drawn: the splits that are not whole files, but were drawn from one.
+        columns: of its files: which ones hold texts and label, and how labels are named.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Task:
     test: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    columns: Columns = field(default_factory=Columns)
 
     @property
     def splits(self) -> dict[str, tuple[Example, ...]]:
@@ -110,6 +112,7 @@ class Task:
             test=tuple(test),
             drawn=_drawn(files, k_shot),
             notes=tuple(spellings + notes),
+            columns=Columns(columns.fields, columns.label, columns.labels),
         )
 
     def with_metric(self, metric: str) -> Task:
@@ -123,6 +126,7 @@ def load_examples(
     labelled: bool,
     encoding: str = "utf-8",
     wanted: Sequence[str] = (),
+    known: Columns | None = None,
 ) -> list[Example]:
     """The examples of one file, for scoring and predicting.
 
@@ -132,13 +136,13 @@ def load_examples(
         labelled: whether the label column must be there.
         encoding: of text files.
         wanted: the fields that are needed; columns of these names need no guessing.
+        known: the columns of earlier data; what has the same names here needs no guessing.
     """
     if not (columns.fields and columns.label):
         columns = _described(columns, path.parent / "task.yaml")
     rows = read_rows(path, encoding)
     header = list(rows[0].values)
-    if wanted and not columns.fields and all(name in header for name in wanted):
-        columns = replace(columns, fields={name: name for name in wanted})
+    columns = columns.recalled(known or Columns(), header, wanted)
     columns = columns.completed(header, str(path), labelled)
     return [columns.example(row, labelled) for row in rows]
 

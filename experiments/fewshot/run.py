@@ -5,8 +5,8 @@
 Phase "dev" is for choosing defaults: draws 1 to 5, and the tasks' dev files for the truth; no test
 file is opened. Phase "test" makes the table: draws 13, 21, 42, 87 and 100, and the test files.
 Finished runs are kept in WORK, so that an interrupted command goes on where it stopped. Searches
-run on a bfloat16 copy of the model, which here is three times as fast; every accuracy that is
-reported is measured in float32.
+screen in bfloat16 where that is fast (`--dtype auto`); every accuracy that is reported is measured
+in float32.
 """
 
 from __future__ import annotations
@@ -88,10 +88,7 @@ def _prepare(datasets: Path, model: str, phase: str) -> None:
     import autoprompt
 
     torch.set_num_threads(1)
-    fast = autoprompt.load_model(model)
-    fast.module.to(torch.bfloat16)  # type: ignore[attr-defined]
-    exact = autoprompt.load_model(model)
-    _models.update(datasets=datasets, phase=phase, fast=fast, exact=exact)
+    _models.update(datasets=datasets, phase=phase, model=autoprompt.load_model(model))
 
 
 def measured(job: Job) -> dict[str, Any]:
@@ -108,14 +105,14 @@ def measured(job: Job) -> dict[str, Any]:
     result = autoprompt.search(
         task,
         space,
-        _models["fast"],
+        _models["model"],
         budget=Budget(forwards=FORWARDS),
         seed=draw,
         recipe=method.recipe,
     )
     accuracies = []
     for prompt in (result.best, result.baseline):
-        scorer = WordScorer(_models["exact"], prompt.verbalizer.all_words)
+        scorer = WordScorer(_models["model"], prompt.verbalizer.all_words)
         bare = replace(prompt, model=None, tokens=None)
         accuracies.append(evaluate(bare, scorer, truth).metric("accuracy"))
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,14 @@ from typing import Any
 import optuna
 import pytest
 from command_line import Ended, autoprompt, command, environment
-from run_files import document, reproducible, stop_after, trials
+from run_files import (
+    check_same_scores,
+    document,
+    reproducible,
+    stop_after,
+    trials,
+    without_scores,
+)
 
 from autoprompt import pipeline
 from autoprompt.results import Reading
@@ -164,6 +172,18 @@ def test_interruptions_after_every_other_trial_leave_no_trace(
 def test_the_same_seed_gives_the_same_run(search: Search, whole: Path, tmp_path: Path) -> None:
     assert search(tmp_path / "run").code == 0
     assert reproducible(tmp_path / "run") == reproducible(whole)
+
+
+def test_lost_scores_of_trials_of_all_kinds_are_computed_again(
+    search: Search, whole: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    shutil.rmtree(run / "scores")
+    (run / "ledger.json").unlink()
+    done = search(run, "--resume")
+    assert done.code == 0, done.err
+    check_same_scores(run, whole)
+    assert without_scores(run) == without_scores(whole)
 
 
 @pytest.mark.parametrize("seed", [2, 3])

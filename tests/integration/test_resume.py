@@ -16,7 +16,14 @@ import optuna
 import pytest
 import tiny_models
 from command_line import Ended, command, environment
-from run_files import document, reproducible, stop_after, trials
+from run_files import (
+    check_same_scores,
+    document,
+    reproducible,
+    stop_after,
+    trials,
+    without_scores,
+)
 
 from autoprompt import pipeline, results
 from autoprompt.prompts import Prompt
@@ -247,9 +254,15 @@ def test_more_trials_on_resume_go_on(search: Search, whole: Path, copy: Path) ->
 
 
 def test_fewer_trials_on_resume_keep_what_was_done(search: Search, copy: Path) -> None:
-    before = reproducible(copy)
+    before, config = reproducible(copy), document(copy / "config.json")
     assert search(copy, "--resume", trials=4).code == 0
     assert reproducible(copy) == before
+    after = document(copy / "config.json")
+    (earlier,) = after["earlier"]
+    assert (earlier["budget"]["trials"], after["budget"]["trials"]) == (TRIALS, 4)
+    assert earlier["command"] == config["command"]
+    assert f"--trials {TRIALS}" in earlier["command"]
+    assert "--trials 4" in after["command"]
 
 
 def test_files_that_were_lost_are_made_anew(search: Search, whole: Path, copy: Path) -> None:
@@ -258,6 +271,21 @@ def test_files_that_were_lost_are_made_anew(search: Search, whole: Path, copy: P
     shutil.rmtree(copy / "prompts")
     assert search(copy, "--resume", trials=TRIALS).code == 0
     assert reproducible(copy) == reproducible(whole)
+
+
+def test_scores_that_were_lost_are_computed_again(search: Search, whole: Path, copy: Path) -> None:
+    for number, path in enumerate(sorted((copy / "scores").iterdir())):
+        if number % 2:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:100])
+    assert search(copy, "--resume", trials=TRIALS).code == 0
+    assert "are lost; they are computed again" in (copy / "log.txt").read_text("utf-8")
+    assert without_scores(copy) == without_scores(whole)
+    for path in (copy / "scores").iterdir():
+        if path.stat().st_size == 100:  # nobody has asked for what a dropped trial had
+            path.unlink()
+    check_same_scores(copy, whole)
 
 
 # -- refusals ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ FILES = {
     ".lock",
     "best.json",
     "config.json",
+    "held_out.json",
     "ledger.json",
     "log.txt",
     "prompts",
@@ -88,7 +89,9 @@ def test_from_a_csv_file_to_a_verdict_in_two_commands(
         assert done.returncode == 0, done.stderr
     assert "\nVerdict: " in done.stdout
     assert "autoprompt predict run/best.json --data FILE" in done.stdout
+    assert "a guess of `autoprompt init` from the labels' names" in done.stdout
     verdict = document(tmp_path / "run/verdict.json")
+    assert verdict["baseline_is_drafted"]
     assert verdict["status"] in ("improved", "not_significant", "worse", "kept_seed")
     assert 0 <= verdict["p_value"] <= 1
     assert verdict["low"] <= verdict["lift"] <= verdict["high"]
@@ -162,6 +165,19 @@ def test_the_config_names_input_and_budget(run: Path) -> None:
     assert config["budget"] == {"trials": TRIALS, "forwards": None, "seconds": None}
     assert config["sizes"] == {"train": 32, "dev": 64, "test": 40}
     assert (config["task_name"], config["space_name"]) == ("tiny", "tiny")
+
+
+def test_the_config_holds_the_command_line(run: Path, task: Path) -> None:
+    config = document(run / "config.json")
+    assert config["command"].startswith(f"autoprompt search --task {task} --space ")
+    assert f" --trials {TRIALS}" in config["command"]
+    assert config["earlier"] == []
+
+
+def test_an_experts_seed_is_no_draft(finished: tuple[Path, Ended]) -> None:
+    run, done = finished
+    assert "a guess of `autoprompt init`" not in done.out
+    assert not document(run / "verdict.json")["baseline_is_drafted"]
 
 
 def test_the_ledger_is_the_sum_of_the_trials_and_the_test(run: Path) -> None:

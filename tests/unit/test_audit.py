@@ -16,6 +16,7 @@ from autoprompt.objective import evaluate
 from autoprompt.prediction import Predictor
 from autoprompt.scoring.metrics import wilson
 from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tasks.held_out import HeldOut
 
 EXAMPLES = [
     Example({"text": "he is good"}, "positive"),
@@ -205,6 +206,25 @@ def test_the_test_split_is_refused_in_whatever_order() -> None:
     splits = {"test": split_digest(EXAMPLES), "dev": "other"}
     with pytest.raises(InputError, match=r"test split.*RUN/splits/dev.jsonl"):
         check_request(listening_prompt(splits=splits), EXAMPLES[::-1], "accuracy")
+
+
+def test_a_part_of_the_test_split_is_refused_with_what_was_found() -> None:
+    prompt = listening_prompt(splits={"test": split_digest(EXAMPLES)})
+    held_out = HeldOut.of(EXAMPLES, [])
+    fresh = Example({"text": "a new film"}, "positive")
+    check_request(prompt, [fresh], "accuracy", held_out=held_out)
+    with pytest.raises(InputError, match=r"2 of these 3 examples \(the first: 'she is warm'\)"):
+        check_request(prompt, [fresh, EXAMPLES[2], EXAMPLES[0]], "accuracy", held_out=held_out)
+
+
+@pytest.mark.parametrize("splits", [{"test": "other"}, {}])
+def test_away_from_its_run_a_prompt_says_what_is_not_known(tiny_model, splits) -> None:
+    prompt = listening_prompt(splits=splits)
+    predictor = Predictor(prompt, ListeningModel(tiny_model, lambda text: True))
+    said = [note for note in audit(predictor, EXAMPLES).notes if "the run that found" in note]
+    assert len(said) == len(splits)
+    at_home = audit(predictor, EXAMPLES, held_out=HeldOut("other", ("text",), ()))
+    assert not [note for note in at_home.notes if "the run that found" in note]
 
 
 def test_the_dev_split_is_welcome() -> None:

@@ -9,9 +9,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autoprompt.drafts import draft_space, label_word
+from autoprompt.drafts import draft_space, is_drafted, label_word
 from autoprompt.errors import InputError, TaskError
-from autoprompt.spaces import SearchSpace
+from autoprompt.spaces import SearchSpace, shipped_spaces
+from autoprompt.templates import Template
+from autoprompt.verbalizers import Verbalizer
 
 HOSTILE = ["yes", "1", "a: b", "'", '"', "x\ny", "~", "{b}", "- c", "# d", "\\n", "\x07", "🎬", "é"]
 names = st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=12)
@@ -77,3 +79,26 @@ def test_label_words(label: str, word: str) -> None:
 
 def test_a_draft_is_plain_yaml() -> None:
     assert yaml.safe_load(draft_space("my task!", ["text"], ["a", "b"]))["name"] == "my-task-"
+
+
+def seeds_of(text: str) -> list[tuple[Template, Verbalizer]]:
+    space = SearchSpace.parse(text)
+    return [(seed.template, Verbalizer.of(seed.words, space.labels)) for seed in space.seeds]
+
+
+@pytest.mark.parametrize("fields", [["text"], ["a", "b"], ["x", "y", "z"]])
+def test_the_seeds_of_a_draft_are_known_again(fields: list[str]) -> None:
+    text = draft_space("task", fields, ["SPAM", "not_spam"])
+    assert [is_drafted(*seed) for seed in seeds_of(text)] == [True] * 4
+    assert not any(is_drafted(*seed) for seed in seeds_of(text.replace('"spam"', '"junk"')))
+    other = text.replace("{mask}", "rather {mask}")
+    assert not any(is_drafted(*seed) for seed in seeds_of(other))
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_what_is_shipped_is_no_draft(name: str) -> None:
+    space = SearchSpace.load(name)
+    for labels in space.label_sets:
+        for seed in space.seeds:
+            words = {label: seed.words[label] for label in labels}
+            assert not is_drafted(seed.template, Verbalizer.of(words, labels))

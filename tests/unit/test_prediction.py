@@ -67,12 +67,13 @@ def test_a_predictor_gives_what_evaluate_gave(
         assert prediction.label == ("negative", "positive")[int(row.argmax())]
 
 
+@pytest.mark.parametrize("named", ["best.json", ""])
 def test_a_saved_prompt_finds_its_model(
-    prompt: Prompt, predictor: Predictor, tmp_path: Path
+    prompt: Prompt, predictor: Predictor, tmp_path: Path, named: str
 ) -> None:
-    path = tmp_path / "best.json"
-    prompt.save(path)
-    loaded = Predictor(path)
+    """Named by its file, or by the directory of its run."""
+    prompt.save(tmp_path / "best.json")
+    loaded = Predictor(tmp_path / named)
     assert loaded.model.identity == prompt.model
     assert loaded.predict(["a film"]) == predictor.predict(["a film"])
 

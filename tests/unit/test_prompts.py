@@ -15,6 +15,7 @@ from autoprompt.prompts import (
     TokenRecord,
     TriggerTokens,
 )
+from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
@@ -39,6 +40,7 @@ FULL = Prompt(
     splits={"dev": "0123456789abcdef"},
     versions={"torch": "2.10"},
     seed=0,
+    columns=Columns({"text": "review"}, "stars", {"1": "pos", "0": "neg"}),
 )
 
 
@@ -248,6 +250,9 @@ def test_missing_key_is_named(key):
         {"splits": {"dev": 5}},
         {"versions": [["torch", "2"]]},
         {"seed": "0"},
+        {"columns": "text"},
+        {"columns": {"fields": {"text": 5}}},
+        {"columns": {"label": None}},
     ],
     ids=str,
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from autoprompt.errors import RunDirectoryError
 from autoprompt.files import write_json
 from autoprompt.prompts import Prompt
-from autoprompt.runs import RunDirectory, prompt_file
+from autoprompt.runs import RunDirectory, held_out_of, prompt_file
+from autoprompt.tasks.held_out import HeldOut
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
@@ -136,6 +139,32 @@ def test_scores_come_back_as_they_were(made: RunDirectory) -> None:
     assert made.read_scores("other") is None
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK half a file", None])
+def test_damaged_scores_are_lost_scores(made: RunDirectory, damage: bytes | None) -> None:
+    made.write_scores("abc", np.zeros((50, 2)), "digest of the examples")
+    path = made.scores / "abc.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert made.read_scores("abc") is None
+
+
+def test_what_a_run_was_given_before_is_kept(made: RunDirectory) -> None:
+    def given(command: str, trials: int) -> dict[str, Any]:
+        return {"command": command, "budget": {"trials": trials}, "versions": {}, "seed": 0}
+
+    made.write_config(given("first", 9))
+    assert made.read_config() == {**given("first", 9), "earlier": []}
+    made.write_config(given("first --resume", 9))
+    assert made.read_config() == {**given("first", 9), "earlier": []}
+    for trials in (4, 20):
+        made.write_config(given(f"with {trials}", trials))
+    found = made.read_config()
+    assert [before["command"] for before in found["earlier"]] == ["first", "with 4"]
+    assert [before["budget"]["trials"] for before in found["earlier"]] == [9, 4]
+    assert found["budget"] == {"trials": 20}
+    assert "seed" not in found["earlier"][0]
+
+
 def test_a_trial_is_a_line(made: RunDirectory) -> None:
     made.write_trials([{"text": "café\nau lait"}, {"value": None}])
     assert made.trials.read_text(encoding="utf-8") == (
@@ -199,3 +228,35 @@ def test_a_prompt_is_named_by_its_file_or_its_run(made: RunDirectory) -> None:
 def test_a_run_without_a_best_prompt_is_not_finished(made: RunDirectory) -> None:
     with pytest.raises(RunDirectoryError, match=r"holds no best\.json; finish its search"):
         prompt_file(made.path)
+
+
+# -- what only a verdict reads ----------------------------------------------------------------
+
+HELD_OUT = HeldOut("the test split", ("text",), (("0123",),))
+FOUND_HERE = Prompt(
+    Template.parse("{text} {mask}"),
+    Verbalizer.of({"neg": ["bad"], "pos": ["good"]}),
+    splits={"test": "the test split"},
+)
+
+
+@pytest.mark.parametrize("named", ["", "best.json", "prompts/0123.json"])
+def test_held_out_examples_are_found_from_the_prompt(made: RunDirectory, named: str) -> None:
+    made.write_held_out(HELD_OUT)
+    made.check(resume=True)  # the file is one of a run
+    assert held_out_of(made.path / named, FOUND_HERE) == HELD_OUT
+
+
+def test_held_out_examples_of_another_run_are_not_the_prompts(
+    made: RunDirectory, tmp_path: Path
+) -> None:
+    assert held_out_of(made.best, FOUND_HERE) is None
+    made.write_held_out(HELD_OUT)
+    assert held_out_of(made.best, replace(FOUND_HERE, splits={"test": "another"})) is None
+    assert held_out_of(tmp_path / "copied.json", FOUND_HERE) is None
+
+
+def test_damaged_held_out_examples_are_named(made: RunDirectory) -> None:
+    made.held_out.write_text('{"split": "the', encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match=r"held_out\.json is damaged .*--resume"):
+        held_out_of(made.best, FOUND_HERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from unittest import mock
 
@@ -15,6 +16,7 @@ from autoprompt.errors import ScoringError, VerbalizerError
 from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.prompts import Frame
+from autoprompt.scoring import word_scores
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -132,6 +134,35 @@ def test_two_words_of_one_label_may_be_the_same_tokens(tiny_model: MaskedLanguag
     scorer = WordScorer(tiny_model, ["fine", "finé", "bad"])
     verbalizer = Verbalizer.of({"no": ["bad"], "yes": ["fine", "finé"]})
     assert scorer.columns(FRAME, verbalizer) == [[2], [0, 1]]
+
+
+def test_refused_words_take_no_memory(tiny_model: MaskedLanguageModel) -> None:
+    """Of ten thousand words of a vocabulary many are refused, in each of a thousand templates."""
+    words = [f"unspeakable{n}" for n in range(500)]
+    scorer = WordScorer(tiny_model, ["great", *words], one_token=words)
+    verbalizer = Verbalizer.of({"no": words[:1], "yes": ["great"]})
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            frame = Frame(Template.parse(f"{number} {{text}} It was {{mask}}."))
+            assert scorer.single_tokens(frame).keys() == {"great"}
+            with pytest.raises(VerbalizerError, match="tokens at this mask"):
+                scorer.columns(frame, verbalizer)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 40 * len(words) * 16  # bytes; an error is some 500
+
+
+def test_ids_are_right_however_many_texts_stand_before_the_mask(
+    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_scores, "CONTEXTS", 2)
+    scorer = WordScorer(tiny_model, ["great", "bad"])
+    for frame in (FRAME, OTHER, GLUED, FRAME, GLUED, OTHER):
+        assert scorer.single_tokens(frame) == WordScorer(tiny_model, scorer.words).single_tokens(
+            frame
+        )
 
 
 # -- cache and batches ------------------------------------------------------------------------

@@ -184,3 +184,20 @@ def test_methods_of_fitting_are_choices() -> None:
     assert (found.words, found.method) == (None, "label head")
     methods = {row["word method"] for row in table(text).opening_parameters()}
     assert methods == {"assignment", "label head"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "tokens"),
+    [
+        ('["It was"]', 0),
+        ('["It was", "It{trigger:2} was"]', 2),
+        ('["{trigger:1}", "{trigger:2}"]', 2),
+    ],
+)
+def test_trigger_slots_may_stand_in_any_option(stem: str, tokens: int) -> None:
+    text = YAML.replace('["It was", "So"]', stem)
+    assert table(text).trigger_tokens == tokens
+    again = text.replace(
+        "{text} {stem} {mask}{end}", "{text} {trigger:3} {stem} {mask} {stem}{end}"
+    )
+    assert table(again).trigger_tokens == 3 + 2 * tokens

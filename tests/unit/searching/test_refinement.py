@@ -20,7 +20,8 @@ from autoprompt.searching.refinement import Refiner
 from autoprompt.searching.selection import select
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.triggers import TriggerSearch, TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
+from autoprompt.searching.triggers import TriggerSearch
 from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace

@@ -34,7 +34,7 @@ from autoprompt.searching.stages import (
     Stages,
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.triggers import TriggerSettings
+from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
@@ -210,8 +210,16 @@ def test_without_triggers_there_is_nothing_to_refine(tiny_model: MaskedLanguageM
     assert found.next_kind(done(seeds_of(runner), 900_000), budget) == (COMPOSED, "")
 
 
-def test_slots_of_the_space_are_refined_without_a_plan(tiny_model: MaskedLanguageModel) -> None:
-    text = HEAD.replace("it was {mask}", "{trigger:2} {mask}")
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD.replace("it was {mask}", "{trigger:2} {mask}"),
+        SPACE.replace("triggers: {max_tokens: 2}", "").replace('"so"]', '"so{trigger:2}"]'),
+    ],
+)
+def test_slots_of_the_space_are_refined_without_a_plan(
+    tiny_model: MaskedLanguageModel, text: str
+) -> None:
     found = Stages(runner_of(tiny_model, text), FAST)
     assert found.refiner is not None
     assert found.refiner.plan == TriggerPlan()

@@ -25,15 +25,9 @@ from autoprompt.models.gradients import LabelLoss, Variant
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import blank, split_by_slot
-from autoprompt.searching.triggers import (
-    Ids,
-    JointWords,
-    Line,
-    TriggerSearch,
-    TriggerSettings,
-    allowed_tokens,
-)
+from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer

@@ -144,7 +144,7 @@ def test_label_that_is_not_described_is_refused():
     with pytest.raises(TaskError) as caught:
         columns.label_of(Row({"label": "poss"}, "a.csv, line 3"))
     assert str(caught.value) == (
-        "a.csv, line 3: the label 'poss' is not in task.yaml; did you mean 'pos'? valid: neg, pos"
+        "a.csv, line 3: the label 'poss' is none of the task's; did you mean 'pos'? valid: neg, pos"
     )
 
 

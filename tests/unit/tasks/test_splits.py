@@ -62,7 +62,15 @@ def test_label_with_one_example_cannot_be_split():
         split_off(examples_of(neg=20, pos=1), 0.25, 0, "dev")
     message = str(caught.value)
     assert "cannot split dev off 21 different examples: every label needs one in both" in message
-    assert "(neg: 20, pos: 1); add examples or give a dev file" in message
+    assert "(pos: 1); add examples or give a dev file" in message
+
+
+def test_only_labels_that_cannot_be_split_are_named_and_a_few_of_them():
+    many = {f"l{n:02}": 1 + n % 2 for n in range(60)}
+    with pytest.raises(TaskError, match=r"\(l00: 1, l02: 1, .*, and 25 more\); add examples"):
+        split_off(examples_of(**many), 0.25, 0, "test")
+    with pytest.raises(TaskError, match=r"off 4 different .*\(neg: 2, pos: 2\); add"):
+        split_off(examples_of(neg=2, pos=2), 0.75, 0, "test")
 
 
 @pytest.mark.parametrize("k", [1, 4, 8])

@@ -376,6 +376,51 @@ def test_wanted_columns_need_no_guessing(save):
         load_examples(path, Columns(), labelled=False)
 
 
+KNOWN = Columns({"text": "review", "title": "head"}, "stars", {"1": "bad", "5": "good"})
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted", "found"),
+    [
+        (
+            {"head": "h", "review": "r", "stars": 5, "label": "x", "text": "t"},
+            ["text"],
+            Example({"text": "r", "title": "h"}, "good"),
+        ),
+        # The rest of the task's fields need not be there.
+        ({"review": "r", "stars": "good"}, ["text"], Example({"text": "r"}, "good")),
+        # As a run writes its splits.
+        (
+            {"text": "t", "title": "h", "label": "bad"},
+            ["title"],
+            Example({"text": "t", "title": "h"}, "bad"),
+        ),
+        # Other columns than those of the search are read as without it.
+        ({"content": "c", "label": "1"}, ["text"], Example({"text": "c"}, "1")),
+    ],
+)
+def test_columns_of_earlier_data_are_known_again(save, row, wanted, found):
+    path = save(more=[row]) / "more.jsonl"
+    assert load_examples(path, Columns(), labelled=True, wanted=wanted, known=KNOWN) == [found]
+
+
+def test_columns_that_are_named_go_before_those_of_earlier_data(save):
+    path = save(more=[{"review": "r", "stars": 5, "other": "o", "mine": "x"}]) / "more.jsonl"
+    named = Columns({"text": "other"}, "mine")
+    assert load_examples(path, named, labelled=True, wanted=["text"], known=KNOWN) == [
+        Example({"text": "o"}, "x")
+    ]
+
+
+def test_a_task_knows_its_columns(save):
+    path = save(
+        train=[{"review": f"x{i}", "stars": i % 2} for i in range(24)],
+        task='fields: {text: review}\nlabel: stars\nlabels: {"0": bad, "1": good}\nname: n\n',
+    )
+    task = Task.load(path)
+    assert task.columns == Columns({"text": "review"}, "stars", {"0": "bad", "1": "good"})
+
+
 def test_samples_are_listed():
     assert sample_tasks() == ["question_type", "sentiment", "topic"]
 

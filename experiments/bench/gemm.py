@@ -11,8 +11,8 @@ import torch
 
 from experiments.bench.serving import Clock, Turn, serve
 
-BODY_ROWS = (512, 1024, 2048)  # tokens at once
-HEAD_ROWS = (32, 128, 512)  # positions at once
+BODY_ROWS = (512, 1024)  # tokens at once
+HEAD_ROWS = (32, 128)  # positions at once
 TIMES = 3
 
 

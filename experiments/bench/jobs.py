@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from autoprompt.seeding import generator
-from autoprompt.spaces import SearchSpace
 from experiments.bench import floor, texts
+from experiments.bench.material import (
+    SEED,
+    Material,
+    about,
+    changed,
+    drawn,
+    lengths_of,
+    single,
+    spread,
+)
 from experiments.bench.shapes import SHAPES, Shape
 from experiments.bench.sides import GEMM, NAIVE, OURS, PRODUCTS, Environment, Side
 
-SEED = 0
 TEMPLATE = "{text} It was {mask}."
 TRIGGERED = "{text} {triggers} {mask}."
 WORDS = {"negative": "terrible", "positive": "great"}
@@ -23,27 +30,6 @@ CAUSAL_START = " All in all the food was good and the film was bad so that it wa
 CAUSAL_TRIGGERS = 20
 CAUSAL_PREFIX = 64  # tokens before the triggers, about
 STEPS = (1, 4, 16)  # of the table of linearity
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of a job one turn does.
-
-    Attributes:
-        examples: of J1, by shape.
-        candidates: of J3, by shape.
-        sampled: candidates of J3 that loops with one pass a candidate are timed on, by shape.
-        pairs: of J2 that the naive loop is timed on.
-    """
-
-    examples: dict[str, int]
-    candidates: dict[str, int]
-    sampled: dict[str, int]
-    pairs: int
-
-
-BRIEF = Sizes({"mini": 872, "base": 96}, {"mini": 100, "base": 12}, {"mini": 10, "base": 3}, 2)
-FULL = Sizes({"mini": 872, "base": 872}, {"mini": 100, "base": 100}, {"mini": 25, "base": 12}, 4)
 
 
 @dataclass(frozen=True)
@@ -85,31 +71,6 @@ class Job:
         return {"width": self.shape.width, "vocabulary": self.shape.vocabulary}
 
 
-@dataclass(frozen=True)
-class Material:
-    """What jobs are made of.
-
-    Attributes:
-        texts: to draw from.
-        models: shape name to model directory.
-        peers: where they are.
-        sizes: of a turn.
-        widths: search widths of J4.
-    """
-
-    texts: Sequence[str]
-    models: dict[str, Path]
-    peers: Environment
-    sizes: Sizes
-    widths: Sequence[int]
-
-    def tokenizer(self, shape: str) -> Any:
-        """The tokenizer of a shape's checkpoint."""
-        import transformers
-
-        return transformers.AutoTokenizer.from_pretrained(self.models[shape])
-
-
 def jobs_of(material: Material, names: Sequence[str]) -> list[Job]:
     """The jobs with these names, in their order."""
     makers: dict[str, list[Callable[[], Job]]] = {
@@ -137,7 +98,7 @@ def scoring(material: Material, name: str) -> Job:
     sides, left_out = _sides(material.peers, "OpenPrompt", "LM-BFF")
     return Job(
         name="J1",
-        title=f"one template, one verbalizer, {len(rows)} examples ({_spread(lengths)}), "
+        title=f"one template, one verbalizer, {len(rows)} examples ({spread(lengths)}), "
         f"{shape.label}",
         unit="examples/s",
         work=len(rows),
@@ -183,7 +144,7 @@ def trigger_step(material: Material, name: str) -> Job:
     """J3: one step of a trigger search on a masked model."""
     shape, tokenizer = SHAPES[name], material.tokenizer(name)
     rows = texts.distinct(material.texts, 24)
-    start, swaps = (_single(tokenizer, words) for words in (START, SWAPS))
+    start, swaps = (single(tokenizer, words) for words in (START, SWAPS))
     lengths = lengths_of(tokenizer, TRIGGERED.replace("{triggers}", " ".join(START)), rows)
     candidates = material.sizes.candidates[name]
     payload = {
@@ -196,14 +157,14 @@ def trigger_step(material: Material, name: str) -> Job:
         "start": start,
         "candidates": candidates,
         "sampled": material.sizes.sampled[name],
-        "checked": [start, *_changed(start, swaps)],
+        "checked": [start, *changed(start, swaps)],
         "tokens": swaps,
     }
     sides, left_out = _sides(material.peers, "ucinlp/autoprompt")
     return Job(
         name="J3",
         title=f"one trigger step, {candidates} candidates on {len(rows)} examples "
-        f"({_spread(lengths)}), {shape.label}",
+        f"({spread(lengths)}), {shape.label}",
         unit="candidate-examples/s",
         work=candidates * len(rows),
         payload=payload,
@@ -218,7 +179,7 @@ def causal_step(material: Material, width: int) -> Job:
     """J4: one step of a trigger search on a causal model, for one prompt."""
     shape, tokenizer = SHAPES["gpt2"], material.tokenizer("gpt2")
     start = tokenizer(CAUSAL_START)["input_ids"][:CAUSAL_TRIGGERS]
-    before = _about(tokenizer, material.texts, CAUSAL_PREFIX)
+    before = about(tokenizer, material.texts, CAUSAL_PREFIX)
     after, target, other = " It was", " great", " terrible"
     first = len(tokenizer(before)["input_ids"])
     length = first + len(start) + len(tokenizer(after)["input_ids"])
@@ -234,7 +195,7 @@ def causal_step(material: Material, width: int) -> Job:
         "target": target,
         "other": other,
         "candidates": width,
-        "checked": [start, *_changed(start, swaps)],
+        "checked": [start, *changed(start, swaps)],
         "tokens": swaps,
     }
     sides, left_out = _sides(material.peers, "nanoGCG")
@@ -270,37 +231,6 @@ def linearity(material: Material) -> tuple[dict[str, Any], list[dict[str, int]]]
     return payload, turns
 
 
-def drawn(
-    tokenizer: Any, templates: int, verbalizers: int
-) -> tuple[list[str], list[dict[str, list[str]]]]:
-    """Different templates and verbalizers of the shipped space, with words of one token."""
-    space = SearchSpace.load("sentiment")
-    chance = generator(SEED, "bench")
-    texts_: dict[str, None] = {}
-    while len(texts_) < templates:
-        pattern = space.patterns[chance.integers(len(space.patterns))]
-        options = {name: int(chance.integers(len(space.slots[name]))) for name in pattern.slots}
-        texts_[space.compose(pattern, options).text] = None
-    words = {
-        label: [word for word in known if len(tokenizer.tokenize(word)) == 1]
-        for label, known in space.label_candidates().items()
-    }
-    made: dict[tuple[tuple[str, ...], ...], None] = {}
-    while len(made) < verbalizers:
-        count = int(chance.integers(1, 4))
-        picks = [sorted(chance.permutation(known)[:count].tolist()) for known in words.values()]
-        made[tuple(map(tuple, picks))] = None
-    return list(texts_), [
-        {label: list(own) for label, own in zip(words, picks, strict=True)} for picks in made
-    ]
-
-
-def lengths_of(tokenizer: Any, template: str, rows: Sequence[str]) -> list[int]:
-    """True tokens of each example in a template, special tokens included."""
-    filled = [template.replace("{mask}", tokenizer.mask_token).replace("{text}", r) for r in rows]
-    return [len(ids) for ids in tokenizer(filled)["input_ids"]]
-
-
 def _sides(
     peers: Environment, *names: str, dtype: str = "float32"
 ) -> tuple[list[Side], dict[str, str]]:
@@ -313,35 +243,3 @@ def _sides(
         else:
             left_out[name] = side
     return found, left_out
-
-
-def _single(tokenizer: Any, words: Sequence[str]) -> list[int]:
-    ids = tokenizer.convert_tokens_to_ids(list(words))
-    if tokenizer.unk_token_id in ids:
-        raise ValueError(f"the tokenizer does not have all of {', '.join(words)} as single tokens")
-    return [int(one) for one in ids]
-
-
-def _changed(start: Sequence[int], swaps: Sequence[int]) -> list[list[int]]:
-    """Candidates with one other token each, at different places."""
-    found = []
-    for at, token in enumerate(swaps):
-        tokens = list(start)
-        tokens[(2 * at + 1) % len(tokens)] = token
-        found.append(tokens)
-    return found
-
-
-def _about(tokenizer: Any, given: Sequence[str], tokens: int) -> str:
-    """Some texts, one after the other, of about so many tokens together."""
-    found = ""
-    for text in given:
-        longer = f"{found} {text}".strip()
-        if len(tokenizer(longer)["input_ids"]) > tokens and found:
-            break
-        found = longer
-    return found
-
-
-def _spread(lengths: Sequence[int]) -> str:
-    return f"{sum(lengths) / len(lengths):.0f} tokens, at most {max(lengths)}"

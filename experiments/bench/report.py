@@ -34,9 +34,11 @@ PEERS = """## The peers' settings
 Peers run as they are, in an environment of their own (`make bench-peers`); nothing of theirs is
 changed on disk. Names that have moved since they were written are put back in memory before the
 import (`peers/`): OpenPrompt's and LM-BFF's former modules of transformers; an empty
-`sentence_transformers` for LM-BFF (its filter for demonstrations is not used) and the tie of its
-output layer to the embeddings; `AutoModelWithLMHead`, and tuples instead of named outputs, for
-ucinlp/autoprompt. LM-BFF's and OpenPrompt's times begin with texts, as ours do.
+`sentence_transformers` for LM-BFF (its filter for demonstrations is not used), a fast tokenizer's
+`_convert_token_to_id`, and the tie of its output layer to the embeddings; `AutoModelWithLMHead`,
+and tuples instead of named outputs, for ucinlp/autoprompt. Times of J1 begin with texts. Batches of
+other sizes were tried for OpenPrompt, LM-BFF and nanoGCG and are no faster here; padding is to the
+shortest length that holds the texts.
 """
 
 
@@ -67,8 +69,8 @@ def _job(job: dict[str, Any]) -> list[str]:
     lines = [
         f"## {job['job']}: {job['title']}",
         "",
-        f"| side | {job['unit']} | seconds | x naive | ours is faster | of the floor | peak | "
-        f"same numbers |",
+        f"| side | {job['unit']} | seconds | times naive's speed | ours is so many times as fast | "
+        "of the floor | peak | same numbers |",
         "|---|---|---|---|---|---|---|---|",
     ]
     sides = job["sides"]
@@ -91,7 +93,7 @@ def _job(job: dict[str, Any]) -> list[str]:
 
 
 def _against_ours(side: dict[str, Any], sides: Sequence[dict[str, Any]]) -> str:
-    """How much faster ours is that computes in the same dtype, for a side that is not ours."""
+    """How many times as fast ours of the same dtype is, for a side that is not ours."""
     own = [one for one in sides if one["side"] == "ours" and one["dtype"] == side["dtype"]]
     return _ratio(side, own[0]) if own and side["side"] != "ours" else ""
 

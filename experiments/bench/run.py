@@ -19,7 +19,8 @@ from typing import Any
 
 from autoprompt.files import write_atomically, write_json
 from experiments.bench import texts
-from experiments.bench.jobs import BRIEF, FULL, Material, jobs_of, linearity
+from experiments.bench.jobs import jobs_of, linearity
+from experiments.bench.material import BRIEF, FULL, Material
 from experiments.bench.measure import grown, measured
 from experiments.bench.report import table
 from experiments.bench.sides import PEERS, ROOT, Environment

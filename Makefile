@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  ?= .peers
+BENCH  ?=
 
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo test test-all lint bench bench-peers clean
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"
@@ -12,6 +14,8 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make bench     measure the claims of speed, write experiments/bench/RESULTS.md"
+	@echo "               (options: make bench BENCH='--jobs J1 --peers $(PEERS)')"
+	@echo "make bench-peers  make $(PEERS), where make bench runs other projects"
 	@echo "make install   only make $(VENV)"
 	@echo "make clean     remove $(VENV) and caches"
 
@@ -39,7 +43,15 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python -m experiments.bench.run
+	$(BIN)/python -m experiments.bench.run $(BENCH)
+
+bench-peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: experiments/bench/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --requirement $<
+	$(PEERS)/bin/pip install --quiet --no-deps openprompt==1.0.1
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

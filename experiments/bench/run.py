@@ -1,92 +1,130 @@
-"""`python -m experiments.bench.run`: measure, and write RESULTS.md and results.json beside this."""
+"""Measure, and write RESULTS.md and results.json.
+
+    python -m experiments.bench.run [--jobs J1 J3] [--texts FILE] [--tokenizer DIR]
+                                    [--peers DIR --checkout ucinlp=DIR lm-bff=DIR]
+
+By default all jobs, in about ten minutes on two cores that nothing else uses.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
 import platform
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import click
-import torch
-import transformers
-
 from autoprompt.files import write_atomically, write_json
-from autoprompt.models.loading import load_model
-from autoprompt.models.masked import MaskedLanguageModel
-from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.task import Task
-from experiments.bench.factorised import compare, make_job
+from experiments.bench import texts
+from experiments.bench.jobs import jobs_of, linearity
+from experiments.bench.material import BRIEF, FULL, Material
+from experiments.bench.measure import grown, measured
+from experiments.bench.report import table
+from experiments.bench.sides import PEERS, ROOT, Environment
 
 HERE = Path(__file__).parent
-SHAPES = {"mini 4x256": (4, 256, 4), "base 12x768": (12, 768, 12)}
-VOCABULARY = 30522
+LINEARITY = "linearity"
+SHAPES_OF = {
+    "J1": ("mini", "base"),
+    "J2": ("mini",),
+    "J3": ("mini", "base"),
+    "J4": ("gpt2",),
+    LINEARITY: ("mini",),
+}
 
 
-def random_model(shape: str, seed: int) -> MaskedLanguageModel:
-    """A BERT of a given shape with random weights and the embedded model's tokenizer."""
-    embedded: Any = load_model()
-    layers, width, heads = SHAPES[shape]
-    torch.manual_seed(seed)
-    config = transformers.BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * width,
-        max_position_embeddings=embedded.encoder.max_length,
-    )
-    module = transformers.BertForMaskedLM(config).eval()
-    return MaskedLanguageModel(module, embedded.encoder, embedded.identity)
-
-
-@click.command()
-@click.option("--repeats", default=3, show_default=True)
-@click.option("--pairs", default=4, show_default=True, help="Naive passes in each repeat.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--shape", "shapes", multiple=True, default=("mini 4x256",), show_default=True)
-def main(repeats: int, pairs: int, seed: int, shapes: tuple[str, ...]) -> None:
-    """Measure the factorised scoring against one forward pass for each pair."""
-    task = Task.load("sentiment")
-    space = SearchSpace.load("sentiment").restricted(task.fields, task.labels)
-    rows = []
-    models = [("embedded", load_model()), *((shape, random_model(shape, seed)) for shape in shapes)]
-    for name, model in models:
-        job = make_job(model, space, task.test, templates=20, verbalizers=50, seed=seed)
-        row = {"model": name, **compare(model, job, pairs, repeats, seed)}
-        click.echo(json.dumps(row))
-        rows.append(row)
+def main() -> None:
+    """Parse, measure, write."""
+    given = _parser().parse_args()
+    threads = given.threads
+    load = os.getloadavg()[0]
+    shapes = dict.fromkeys(shape for name in given.jobs for shape in SHAPES_OF[name])
+    with tempfile.TemporaryDirectory() as folder:
+        material = Material(
+            texts.read(given.texts),
+            _models(list(shapes), Path(folder), given.tokenizer),
+            Environment(given.peers, dict(given.checkout)),
+            FULL if given.full else BRIEF,
+            given.width,
+        )
+        found = []
+        for job in jobs_of(material, given.jobs):
+            _say(f"{job.name}: {job.title}")
+            found.append(measured(job, given.repeats, threads, _say))
+        rows: list[dict[str, Any]] = []
+        if LINEARITY in given.jobs:
+            _say(LINEARITY)
+            rows = grown(*linearity(material), given.repeats, threads, _say)
     document = {
-        "rows": rows,
-        "machine": {"cores": torch.get_num_threads(), "platform": platform.machine()},
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "seed": seed,
+        "jobs": found,
+        "linearity": rows,
+        "options": {
+            "repeats": given.repeats,
+            "threads": threads,
+            "full": given.full,
+            "texts": "/".join(given.texts.parts[-2:]) if given.texts else "the sample task's",
+            "tokenizer": given.tokenizer.name if given.tokenizer else "the embedded model's",
+        },
+        "machine": {
+            "cores": os.cpu_count(),
+            "platform": platform.machine(),
+            "load before": load,
+            "huge pages": os.environ.get("THP_MEM_ALLOC_ENABLE", "") == "1",
+        },
     }
-    write_json(HERE / "results.json", document)
-    write_atomically(HERE / "RESULTS.md", _table(document))
+    write_json(given.out / "results.json", document)
+    write_atomically(given.out / "RESULTS.md", table(document))
 
 
-def _table(document: dict[str, Any]) -> str:
-    lines = [
-        "# Speed, in ratios",
-        "",
-        "Written by `make bench`. Ratios of rates measured in turns in one run; medians. The naive",
-        "loop is in `naive.py`: plain transformers, batches of 32 padded to the longest, all",
-        "logits, one pass for each pair of template and verbalizer. The last column says how many",
-        "predictions of the two ways are the same.",
-        "",
-        f"Cores: {document['machine']['cores']}; torch {document['versions']['torch']}, "
-        f"transformers {document['versions']['transformers']}; seed {document['seed']}.",
-        "",
-        "| model | job | naive, prompts/s | ours, prompts/s | ratio | same predictions |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['model']} | {row['job']} | {row['naive_per_second']:.3g} | "
-        f"{row['ours_per_second']:.3g} | {row['ratio']:.0f} | {row['same_predictions']:.4f} |"
-        for row in document["rows"]
-    ]
-    return "\n".join(lines) + "\n"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--jobs", nargs="+", choices=SHAPES_OF, default=list(SHAPES_OF))
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of turns")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--width", type=int, nargs="+", default=[32], help="search widths of J4")
+    parser.add_argument("--full", action="store_true", help="base models on all of the data")
+    parser.add_argument("--texts", type=Path, help='a file of {"text": ...} lines')
+    parser.add_argument("--tokenizer", type=Path, help="of BERT, with 30,522 entries")
+    parser.add_argument("--peers", type=Path, help="the environment of `make bench-peers`")
+    parser.add_argument("--checkout", type=checkout, nargs="+", default=[], help="NAME=DIR")
+    parser.add_argument("--out", type=Path, default=HERE, help="for the two files")
+    return parser
+
+
+def checkout(text: str) -> tuple[str, Path]:
+    """A peer's checkout from `NAME=DIR`.
+
+    Raises:
+        ArgumentTypeError: it is not that, or no peer has the name.
+    """
+    known = sorted(peer.checkout for peer in PEERS.values() if peer.checkout)
+    name, _, path = text.partition("=")
+    if name not in known or not path:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=DIR with a NAME of {', '.join(known)}"
+        )
+    return name, Path(path)
+
+
+def _models(shapes: list[str], folder: Path, tokenizer: Path | None) -> dict[str, Path]:
+    """Checkpoints, made by a process of their own: this one stays small."""
+    options = [str(tokenizer.resolve())] if tokenizer else []
+    made = {}
+    for shape in shapes:
+        _say(f"making {shape}")
+        made[shape] = folder / shape
+        command = [sys.executable, "-m", "experiments.bench.checkpoints", shape, str(made[shape])]
+        subprocess.run([*command, *options], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    return made
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

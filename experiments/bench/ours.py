@@ -1,0 +1,222 @@
+"""The side "ours": the product, by its public seams alone.
+
+What the product changes inside does not change this file; what it changes at its seams changes no
+other file of the benchmark.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autoprompt.models.gradients import open_model
+from autoprompt.models.loading import load_model
+from autoprompt.models.protocol import LanguageModel
+from autoprompt.prompts import Frame
+from autoprompt.scoring.label_scores import label_scores
+from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.triggers import Ids, Line, TriggerSearch, TriggerSettings
+from autoprompt.tasks.examples import Example
+from autoprompt.templates import Template
+from autoprompt.verbalizers import Verbalizer
+from experiments.bench.serving import Clock, Turn, UnavailableError, serve
+
+WARM = 32  # examples before the first turn
+SETTING = "the product's own batches"
+
+
+def load(path: str, dtype: str) -> LanguageModel:
+    """The product's model.
+
+    Args:
+        path: a model directory.
+        dtype: "float32", "bfloat16", or "screened": float32 decides, bfloat16 screens.
+
+    Raises:
+        UnavailableError: this version of the product has no such thing.
+    """
+    if "dtype" in inspect.signature(load_model).parameters:
+        options: dict[str, Any] = {"dtype": "auto" if dtype == "screened" else dtype}
+        return load_model(path, **options)
+    if dtype != "float32":
+        raise UnavailableError("this version of the product runs in float32 alone")
+    return load_model(path)
+
+
+def prepare(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
+    """See `serving.serve`."""
+    model = load(job["model"], dtype)
+    turns = {
+        "score": _score,
+        "factorised": _factorised,
+        "trigger": _trigger,
+        "causal": _causal,
+        "linearity": _linearity,
+    }
+    return turns[job["kind"]](model, job)
+
+
+def _score(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
+    frame = Frame(Template.parse(job["template"]))
+    verbalizer = Verbalizer.of({label: [word] for label, word in job["words"].items()})
+    examples = _examples(job["texts"])
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        clock = Clock()
+        scorer = WordScorer(model, verbalizer.all_words)
+        scores = scorer.scores(frame, examples)
+        found = label_scores(scores, scorer.columns(frame, verbalizer), verbalizer.aggregation)
+        predictions = found.argmax(axis=1)
+        return {
+            "seconds": clock.seconds,
+            "numbers": {
+                "predictions": predictions.tolist(),
+                "log-probabilities": found.ravel().tolist(),
+                "margins": (found[:, 0] - found[:, 1]).tolist(),
+            },
+        }
+
+    WordScorer(model, verbalizer.all_words).scores(frame, examples[:WARM])
+    return SETTING, turn
+
+
+def _factorised(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
+    frames = [Frame(Template.parse(text)) for text in job["templates"]]
+    verbalizers = [Verbalizer.of(words) for words in job["verbalizers"]]
+    examples = _examples(job["texts"])
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        clock = Clock()
+        predictions = pair_predictions(model, frames, verbalizers, examples)
+        return {
+            "seconds": clock.seconds,
+            "numbers": {
+                "predictions": [
+                    label for pair in job["pairs"] for label in predictions[tuple(pair)].tolist()
+                ]
+            },
+        }
+
+    pair_predictions(model, frames[:1], verbalizers, examples[:WARM])
+    return "one pass a template, all pairs measured", turn
+
+
+def pair_predictions(
+    model: LanguageModel,
+    frames: Sequence[Frame],
+    verbalizers: Sequence[Verbalizer],
+    examples: Sequence[Example],
+) -> dict[tuple[int, int], Any]:
+    """Predicted label indices of each pair (template, verbalizer)."""
+    scorer = WordScorer(model, [word for one in verbalizers for word in one.all_words])
+    found = {}
+    for at, frame in enumerate(frames):
+        scores = scorer.scores(frame, examples)
+        for number, verbalizer in enumerate(verbalizers):
+            columns = scorer.columns(frame, verbalizer)
+            labels = label_scores(scores, columns, verbalizer.aggregation)
+            found[at, number] = labels.argmax(axis=1)
+    return found
+
+
+def _trigger(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
+    template = job["template"].replace("{triggers}", f"{{trigger:{len(job['start'])}}}")
+    examples = _examples(job["texts"], job["labels"])
+    return SETTING, _step_of(model, template, examples, job["words"], job)
+
+
+def _causal(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
+    template = f"{{text}}{{trigger:{len(job['start'])}}}{job['after']} {{mask}}"
+    words = {"wanted": job["target"].strip(), "other": job["other"].strip()}
+    examples = _examples([job["before"]], ["wanted"])
+    return SETTING, _step_of(model, template, examples, words, job)
+
+
+def _step_of(
+    model: LanguageModel,
+    template: str,
+    examples: Sequence[Example],
+    words: dict[str, str],
+    job: dict[str, Any],
+) -> Turn:
+    """The first step of a search, from the same tokens each turn."""
+    labels = list(words)
+    gold = np.array([labels.index(str(example.label)) for example in examples])
+    search = _Watched(
+        open_model(model),
+        Frame(Template.parse(template)),
+        Verbalizer.of({label: [word] for label, word in words.items()}),
+        examples,
+        gold,
+        TriggerSettings(
+            candidates=job["candidates"], batch=len(examples), beam=1, flips=1, over_labels=False
+        ),
+        seed=0,
+    )
+    start: Ids = tuple(job["start"])
+    rows = np.arange(len(examples))
+
+    def turn(sent: dict[str, Any]) -> dict[str, Any]:
+        clock = Clock()
+        search.step(Line((start,)))
+        found: dict[str, Any] = {"seconds": clock.seconds, "flipped": search.flipped(start)}
+        if sent["check"]:
+            checked = [tuple(tokens) for tokens in job["checked"]]
+            found["numbers"] = {
+                "losses": search.values(checked, rows).tolist(),
+                "promises": search.promises(start, rows)[:, job["tokens"]].ravel().tolist(),
+            }
+        return found
+
+    search.values([start], rows)
+    return turn
+
+
+class _Watched(TriggerSearch):
+    """Remembers what a step scored exactly: how much of it a cache can save depends on that."""
+
+    scored: Sequence[Ids] = ()
+
+    def values(self, candidates: Sequence[Ids], rows: Any) -> Any:
+        """As the search; the candidates are noted."""
+        self.scored = list(candidates)
+        return super().values(candidates, rows)
+
+    def flipped(self, start: Ids) -> list[int]:
+        """For each candidate the first trigger token that is not the start's."""
+        return [
+            next((at for at, (a, b) in enumerate(zip(one, start, strict=True)) if a != b), len(one))
+            for one in self.scored
+        ]
+
+
+def _linearity(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
+    """A turn is told how many templates, verbalizers and examples to score."""
+    frames = [Frame(Template.parse(text)) for text in job["templates"]]
+    verbalizers = [Verbalizer.of(words) for words in job["verbalizers"]]
+    examples = _examples(job["texts"])
+
+    def turn(sent: dict[str, Any]) -> dict[str, Any]:
+        clock = Clock()
+        pair_predictions(
+            model,
+            frames[: sent["templates"]],
+            verbalizers[: sent["verbalizers"]],
+            examples[: sent["examples"]],
+        )
+        return {"seconds": clock.seconds}
+
+    pair_predictions(model, frames[:1], verbalizers[:1], examples[:WARM])
+    return SETTING, turn
+
+
+def _examples(texts: Sequence[str], labels: Sequence[str | None] = ()) -> list[Example]:
+    kept = labels or [None] * len(texts)
+    return [Example({"text": text}, label) for text, label in zip(texts, kept, strict=True)]
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -15,8 +15,10 @@ from autoprompt.documents import Node, parse_yaml
 from autoprompt.errors import InputError, SpaceError, VerbalizerError, listing, nearest_of
 from autoprompt.space_content import (
     CALIBRATIONS,
+    CHAT,
     TRIGGER_POSITIONS,
     WORD_METHODS,
+    Instructions,
     Pattern,
     SeedPrompt,
     SpaceContent,
@@ -26,6 +28,7 @@ from autoprompt.templates import (
     DEMONSTRATIONS,
     MAX_TRIGGERS,
     RESERVED,
+    ROLE_MARKS,
     Template,
     slot_names,
     substitute,
@@ -39,6 +42,8 @@ KEYS = (
     "labels",
     "seeds",
     "templates",
+    "instructions",
+    "chat",
     "triggers",
     "label_words",
     "demonstrations",
@@ -82,20 +87,22 @@ class _Reader:
 
     def content(self) -> SpaceContent:
         slots, patterns = self._templates()
-        return SpaceContent(
+        content = SpaceContent(
             name=self.record["name"].text("name"),
             description=self._optional_text("description"),
             fields=self.fields,
             label_sets=self.label_sets,
-            seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
+            seeds=self._seeds(self.record["seeds"]),
             patterns=patterns,
             slots=slots,
+            instructions=self._instructions(slots),
             generated=self._generated(),
             triggers=self._triggers(),
             **self._label_words(),
             demonstrations=self._demonstrations(),
             calibration=self._calibration(),
         )
+        return replace(content, chat=self._chat(content))
 
     def _optional_text(self, key: str) -> str:
         return self.record[key].text(key) if key in self.record else ""
@@ -138,6 +145,9 @@ class _Reader:
             except VerbalizerError as error:
                 raise node.fail(str(error)) from error
 
+    def _seeds(self, node: Node) -> tuple[SeedPrompt, ...]:
+        return tuple(self._seed(item) for item in node.items("seeds"))
+
     def _seed(self, node: Node) -> SeedPrompt:
         record = node.record("a seed", ("template", "verbalizer"))
         for key in ("template", "verbalizer"):
@@ -158,13 +168,25 @@ class _Reader:
             if "generated" in record and "slots" not in record:
                 return {}, ()
             raise node.fail("templates needs the key 'patterns', or 'generated' alone")
+        return self._slots_and_patterns(node, record, {})
+
+    def _slots_and_patterns(
+        self, node: Node, record: Mapping[str, Node], known: Mapping[str, tuple[str, ...]]
+    ) -> tuple[dict[str, tuple[str, ...]], tuple[Pattern, ...]]:
+        """What stands under `slots` and `patterns`; the patterns may use `known` slots too."""
         slots: dict[str, tuple[str, ...]] = {}
         for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
             if name in RESERVED or name in self.fields:
                 raise options.fail(f"a slot cannot be called {name!r}: it is a field or reserved")
+            if name in known:
+                raise options.fail(
+                    f"the slot {name!r} stands under templates too; use that one, or give this one "
+                    f"another name"
+                )
             slots[name] = tuple(self._options(options))
+        every = {**known, **slots}
         patterns = tuple(
-            self._pattern(item, slots) for item in record["patterns"].items("patterns")
+            self._pattern(item, every) for item in record["patterns"].items("patterns")
         )
         for name, choices in slots.items():
             if not any(name in pattern.slots for pattern in patterns):
@@ -173,6 +195,40 @@ class _Reader:
                     f"use it, or take it out"
                 )
         return slots, patterns
+
+    def _instructions(self, known: Mapping[str, tuple[str, ...]]) -> Instructions:
+        if "instructions" not in self.record:
+            return Instructions()
+        node = self.record["instructions"]
+        record = node.record("instructions", ("seeds", "patterns", "slots"))
+        if "patterns" not in record and ("slots" in record or "seeds" not in record):
+            raise node.fail("instructions needs the key 'patterns', or 'seeds' alone")
+        seeds = self._seeds(record["seeds"]) if "seeds" in record else ()
+        if "patterns" not in record:
+            return Instructions(seeds)
+        slots, patterns = self._slots_and_patterns(node, record, known)
+        return Instructions(seeds, patterns, slots)
+
+    def _chat(self, content: SpaceContent) -> str:
+        """Whether the model's tokenizer must have a chat template."""
+        if "chat" not in self.record:
+            return CHAT[0]
+        node = self.record["chat"]
+        chosen = node.text("chat").strip()
+        if chosen not in CHAT:
+            raise node.fail(f"chat must be one of {listing(CHAT)}, not {chosen!r}")
+        own = content.instructions
+        texts = [seed.template.text for seed in (*content.seeds, *own.seeds)]
+        texts += [pattern.text for pattern in (*content.patterns, *own.patterns)]
+        texts += itertools.chain(*(content.slots or {}).values(), *own.slots.values())
+        if chosen == "required" and not any(
+            name in ROLE_MARKS for text in texts for name in slot_names(text)
+        ):
+            raise node.fail(
+                "chat is required, but no template is a chat; write one, as in "
+                '"{user:}Is this good? {text}{assistant:}{mask}", or leave the key out'
+            )
+        return chosen
 
     def _options(self, node: Node) -> list[str]:
         # An option may be empty ("no stem"), so `texts` would be too strict here.
@@ -198,10 +254,10 @@ class _Reader:
         used = tuple(dict.fromkeys(name for name in names if name in slots))
         known = [*self.fields, *RESERVED, *slots]
         for name in names:
-            if name.partition(":")[0] not in known:
+            if name.partition(":")[0] not in known and name not in ROLE_MARKS:
                 raise node.fail(
                     f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
-                    f"valid: {listing(known)}"
+                    f"valid: {listing([*known, *ROLE_MARKS])}"
                 )
         pattern = Pattern(text, used)
         total = 1
@@ -322,7 +378,8 @@ def _representatives(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str,
     """
 
     def fields(option: str) -> int:
-        return sum(name.partition(":")[0] not in RESERVED for name in slot_names(option))
+        names = [name for name in slot_names(option) if name not in ROLE_MARKS]
+        return sum(name.partition(":")[0] not in RESERVED for name in names)
 
     def places(option: str) -> int:
         return slot_names(option).count(DEMONSTRATIONS)

@@ -19,8 +19,15 @@ from typing import Any, ClassVar
 
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
-from autoprompt.models.sections import PROBE, Fixed, Section, context_of, sections_of
-from autoprompt.models.text_reader import reader_of_text
+from autoprompt.models.sections import (
+    PROBE,
+    Fixed,
+    Section,
+    check_plain,
+    context_of,
+    sections_of,
+)
+from autoprompt.models.text_reader import HIDDEN, reader_of_text
 from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame, TokenRecord
 from autoprompt.tasks.examples import Example
@@ -90,6 +97,16 @@ class PromptEncoder:
 
     # -- frames and examples ------------------------------------------------------------------
 
+    writes_chats = False  # whether the tokenizer has a chat template that the encoder uses
+
+    def check(self, template: Template) -> None:
+        """Refuse a template that this kind of model cannot read.
+
+        Raises:
+            TemplateError: it is a chat.
+        """
+        check_plain(template)
+
     def encode(self, frame: Frame, examples: Sequence[Example], masks: int = 1) -> list[Encoding]:
         """Encode examples in a frame.
 
@@ -102,7 +119,8 @@ class PromptEncoder:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
         """
         texts = [dict(example.fields) for example in examples]
-        if "\0" in frame.demonstrations or any("\0" in t for text in texts for t in text.values()):
+        own = frame.template.text + frame.demonstrations
+        if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
         encoded = self._encode_texts(frame, texts, masks)
@@ -202,11 +220,12 @@ class PromptEncoder:
 
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
         """The ids that the tokenizer itself gives for the rendered text."""
+        return tuple(self.tokenizer(self._rendered(frame, fields), verbose=False)["input_ids"])
+
+    def _rendered(self, frame: Frame, fields: Mapping[str, str]) -> str:
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
-        text = frame.template.render(
-            fields, self.tokenizer.mask_token, strings, frame.demonstrations
-        )
-        return tuple(self.tokenizer(text, verbose=False)["input_ids"])
+        mask: str = self.tokenizer.mask_token
+        return frame.template.render(fields, mask, strings, frame.demonstrations)
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bare = self._ids(PROBE)

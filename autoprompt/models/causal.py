@@ -19,7 +19,16 @@ from autoprompt.models.sections import PROBE, context_of
 from autoprompt.models.text_reader import HIDDEN
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Demonstrations, Field, Literal, Mask, Template, merged
+from autoprompt.templates import (
+    Demonstrations,
+    Field,
+    Literal,
+    Mask,
+    Piece,
+    Template,
+    Trigger,
+    merged,
+)
 
 
 class CausalEncoder(PromptEncoder):
@@ -148,8 +157,10 @@ class CausalEncoder(PromptEncoder):
 
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
         if chat := self._chat_of(frame):
-            filled = chat.filled(_shown(frame).template, fields)
-            text = self._rendered(self._read(frame), filled).replace(HIDDEN, "")
+            # Trigger tokens as words: at a message's end they may be trimmed as such.
+            words = _shown(frame, [self.tokenizer.decode(list(ids)) for ids in frame.triggers])
+            written = self._read(words).template
+            text = written.render(chat.filled(words.template, fields), "").replace(HIDDEN, "")
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         found = super()._plain_ids(self._read(frame), fields)
         return found[: len(found) - len(self._end)]
@@ -200,13 +211,18 @@ class CausalEncoder(PromptEncoder):
         return replace(encoding, ids=ids, mask_positions=(len(ids) - 1,))
 
 
-def _shown(frame: Frame) -> Frame:
-    """The frame with its demonstrations as words of its template."""
-    pieces = [
-        Literal(frame.demonstrations) if isinstance(piece, Demonstrations) else piece
-        for piece in frame.template.pieces
-    ]
-    return Frame(Template(frame.template.text, merged(pieces)), frame.triggers)
+def _shown(frame: Frame, triggers: Sequence[str] = ()) -> Frame:
+    """The frame with its demonstrations as words of its template, and its triggers if given."""
+    waiting = iter(triggers)
+    pieces: list[Piece] = []
+    for piece in frame.template.pieces:
+        if isinstance(piece, Demonstrations):
+            piece = Literal(frame.demonstrations)
+        elif isinstance(piece, Trigger) and triggers:
+            piece = Literal(next(waiting))
+        pieces.append(piece)
+    template = Template(frame.template.text, merged(pieces))
+    return Frame(template, () if triggers else frame.triggers)
 
 
 def check_order(template: Template) -> None:

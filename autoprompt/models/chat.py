@@ -40,8 +40,14 @@ from autoprompt.templates import (
 )
 
 # Some chat templates tell the model today's date. A prompt must be the same tomorrow, so it is this
-# day always, which Llama's own template takes where it is told none.
+# day always, which Llama's own template takes where it is told none. The macro stands in front of
+# the function that transformers gives chat templates; "+" keeps the white space behind it.
 TODAY = date(2024, 7, 26)
+FIXED_DATE = (
+    "{% macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('%{code}', '{TODAY:%{code}}')" for code in "aAbBdHIjmMpSyY")
+    + " }}{%- endmacro +%}"
+)
 LEFT, RIGHT = " \n\t\n ", " \n\t \n"  # white space that a chat template does not write itself
 MARKS = {role: f"({role} says this)" for role in ROLES}
 SAMPLES = {role: f"'{role}':  <b> & \"{{{{ more }}}}\"\n\n# 1. {{% naïve %}}" for role in ROLES}
@@ -162,8 +168,9 @@ class ChatWriter:
 
     def _rendered(self, contents: Mapping[str, str]) -> str:
         messages = [{"role": role, "content": text} for role, text in contents.items()]
+        source = self._tokenizer.get_chat_template()
         rendered: str = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, strftime_now=TODAY.strftime
+            messages, chat_template=FIXED_DATE + source, tokenize=False
         )
         return rendered
 

@@ -220,12 +220,11 @@ class PromptEncoder:
 
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
         """The ids that the tokenizer itself gives for the rendered text."""
-        return tuple(self.tokenizer(self._rendered(frame, fields), verbose=False)["input_ids"])
-
-    def _rendered(self, frame: Frame, fields: Mapping[str, str]) -> str:
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
-        mask: str = self.tokenizer.mask_token
-        return frame.template.render(fields, mask, strings, frame.demonstrations)
+        text = frame.template.render(
+            fields, self.tokenizer.mask_token, strings, frame.demonstrations
+        )
+        return tuple(self.tokenizer(text, verbose=False)["input_ids"])
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bare = self._ids(PROBE)

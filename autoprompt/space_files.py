@@ -253,11 +253,12 @@ class _Reader:
             raise node.fail(str(error)) from error
         used = tuple(dict.fromkeys(name for name in names if name in slots))
         known = [*self.fields, *RESERVED, *slots]
+        every = [*known, *ROLE_MARKS]
         for name in names:
             if name.partition(":")[0] not in known and name not in ROLE_MARKS:
                 raise node.fail(
-                    f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
-                    f"valid: {listing([*known, *ROLE_MARKS])}"
+                    f"pattern {text!r} has an unknown slot {{{name}}}; "
+                    f"{nearest_of(name, every)}valid: {listing(every)}"
                 )
         pattern = Pattern(text, used)
         total = 1

@@ -130,7 +130,7 @@ class Template:
             if name not in fields:
                 raise TemplateError(
                     f"template {self.text!r} has an unknown slot {{{name}}}; "
-                    f"{nearest_of(name, [*fields, *RESERVED])}"
+                    f"{nearest_of(name, [*fields, *RESERVED, *ROLE_MARKS])}"
                     f"valid: {listing([*fields, MASK, DEMONSTRATIONS, 'trigger:N', *ROLE_MARKS])}"
                 )
 

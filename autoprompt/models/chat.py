@@ -29,7 +29,6 @@ from autoprompt.prompts import Frame
 from autoprompt.templates import (
     ASSISTANT,
     ROLES,
-    SYSTEM,
     USER,
     Field,
     Literal,
@@ -132,11 +131,13 @@ class ChatWriter:
         """The fields of the written frame for one example's fields."""
         openings = self.openings(template)
         found = dict(fields)
-        for role in (SYSTEM, USER):
-            runs = _runs(template.parts.get(role, ()), fields)
-            if openings.get(role) and openings[role].trims_left:
+        for role, part in template.parts.items():
+            if role == ASSISTANT:
+                continue
+            runs = _runs(part, fields)
+            if openings[role].trims_left:
                 runs[0] = runs[0].lstrip()
-            if openings.get(role) and openings[role].trims_right:
+            if openings[role].trims_right:
                 runs[-1] = runs[-1].rstrip()
             found.update((f"{role} {number}", run) for number, run in enumerate(runs))
         return found

@@ -61,6 +61,9 @@ class PromptEncoder:
         tokenizer: a fast Hugging Face tokenizer with a mask token.
         max_length: the most tokens in a sequence, special tokens included.
 
+    Attributes:
+        writes_chats: whether chats are written by a chat template of the tokenizer.
+
     Raises:
         ModelError: the tokenizer is not a fast one, or has no mask token.
     """
@@ -71,6 +74,7 @@ class PromptEncoder:
         "({mask}) {text}",
         "{text}{mask}",
     )
+    writes_chats = False
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -96,8 +100,6 @@ class PromptEncoder:
             )
 
     # -- frames and examples ------------------------------------------------------------------
-
-    writes_chats = False  # whether the tokenizer has a chat template that the encoder uses
 
     def check(self, template: Template) -> None:
         """Refuse a template that this kind of model cannot read.

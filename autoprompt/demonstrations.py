@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from autoprompt.seeding import generator
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import DEMONSTRATIONS, Template, substitute
+from autoprompt.templates import (
+    ASSISTANT,
+    DEMONSTRATIONS,
+    USER,
+    Demonstrations,
+    Role,
+    Template,
+    substitute,
+)
 from autoprompt.verbalizers import Verbalizer
 
 
@@ -39,18 +47,28 @@ def render(
 ) -> str:
     """The demonstrations as text: the template itself, its mask filled with a label's first word.
 
-    Each one is followed by a space, so that the slot's neighbour needs none of its own.
+    Each one is followed by a space, so that the slot's neighbour needs none of its own. Those of a
+    chat show what the user says and the assistant answers, in lines of their own, and are followed
+    by an empty line.
     """
     words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
     bare = Template.parse(substitute(template.text, {DEMONSTRATIONS: ""}))
+    shown, end = bare.unmarked((USER, ASSISTANT)), "\n\n" if bare.is_chat else " "
+    triggers = triggers[len(bare.trigger_counts) - len(shown.trigger_counts) :]  # no system part
     return "".join(
-        bare.render(example.fields, words[str(example.label)][0], triggers).strip() + " "
+        shown.render(example.fields, words[str(example.label)][0], triggers).strip() + end
         for example in examples
     )
 
 
 def with_demonstrations(template: Template) -> Template:
-    """The template with a place for demonstrations, in front where it names none."""
+    """The template with a place for demonstrations, in front where it names none.
+
+    In a chat that is where the user begins.
+    """
     if template.has_demonstrations:
         return template
+    if template.is_chat:
+        at = template.pieces.index(Role(USER)) + 1
+        return Template.of([*template.pieces[:at], Demonstrations(), *template.pieces[at:]])
     return Template.parse(f"{{{DEMONSTRATIONS}}}{template.text}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from autoprompt.errors import TaskError, listing, shortened
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import RESERVED, Template
+from autoprompt.templates import RESERVED, Template, escape, substitute
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 SINGLE = {
@@ -30,6 +30,11 @@ SINGLE = {
         "Answer:",
         "The answer is",
     ],
+    "instructions": [
+        "{user:}{task_description} {answer_format}\n\n{TEXT}{assistant:}{mask}",
+        "{task_description} {answer_format}\nText: {TEXT}\nAnswer: {mask}",
+    ],
+    "tasks": ["Which label fits this text best?", "Classify the text."],
 }
 PAIR = {
     "seeds": [
@@ -40,8 +45,13 @@ PAIR = {
     ],
     "patterns": ["{A}{link} {mask}, {B}", "{A} {B} {stem} {mask}{end}"],
     "stems": ["Answer:", "The answer is", "Together:", "In one word:", "It is"],
+    "instructions": [
+        "{user:}{task_description} {answer_format}\n\nFirst: {A}\nSecond: {B}{assistant:}{mask}",
+        "{task_description} {answer_format}\nFirst: {A}\nSecond: {B}\nAnswer: {mask}",
+    ],
+    "tasks": ["Which label fits these two texts best?", "Classify the pair of texts."],
 }
-SLOTS = ("stem", "end", "link")
+SLOTS = ("stem", "end", "link", "task_description", "answer_format")
 ENDS = [".", "!", ""]
 LINKS = ["?", ".", ";"]
 
@@ -95,6 +105,7 @@ def draft_space(name: str, fields: Sequence[str], labels: Sequence[str]) -> str:
     ]
     if plan is PAIR:
         lines.append(f"    link: [{', '.join(_quoted(link) for link in LINKS)}]")
+    lines += _instructions(plan, fields, verbalizer, list(words.values()))
     lines += [
         "",
         "label_words:               # more words that may stand for a label; the search picks",
@@ -117,6 +128,33 @@ def is_drafted(template: Template, verbalizer: Verbalizer) -> bool:
     texts = [_with_fields(seed, fields) for seed in plan["seeds"]]
     words = tuple((label_word(label),) for label in verbalizer.labels)
     return template.text in texts and verbalizer.words == words
+
+
+def _instructions(
+    plan: Mapping[str, Sequence[str]], fields: Sequence[str], verbalizer: str, words: Sequence[str]
+) -> list[str]:
+    """Lines for models that do what a text asks for: a chat and plain text, of two slots each."""
+    formats = [f"Answer with one of these: {escape(', '.join(words))}.", "Answer with one word."]
+    patterns = [_with_fields(pattern, fields) for pattern in plan["instructions"]]
+    first = {"task_description": plan["tasks"][0], "answer_format": formats[0]}
+    lines = [
+        "",
+        "instructions:              # for causal and seq2seq models alone; the first is a chat",
+        "  seeds:",
+    ]
+    for pattern in patterns:
+        lines += [
+            f"    - template: {_quoted(substitute(pattern, first))}",
+            f"      verbalizer: {{{verbalizer}}}",
+        ]
+    return [
+        *lines,
+        "  patterns:",
+        *(f"    - {_quoted(pattern)}" for pattern in patterns),
+        "  slots:",
+        f"    task_description: [{', '.join(map(_quoted, plan['tasks']))}]",
+        f"    answer_format: [{', '.join(map(_quoted, formats))}]",
+    ]
 
 
 def label_word(label: str) -> str:
@@ -147,6 +185,6 @@ def _with_fields(text: str, fields: Sequence[str]) -> str:
 
 def _quoted(text: str) -> str:
     """A YAML double-quoted scalar."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     shown = (char if char.isprintable() else f"\\U{ord(char):08x}" for char in escaped)
     return f'"{"".join(shown)}"'

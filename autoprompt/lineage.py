@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # A slot holds a name and perhaps a number only, so that no token looks like a mark of the diff.
-_TOKEN = re.compile(r"\{\w+(?::\d+)?\}|\w+|[^\w\s]")
+_TOKEN = re.compile(r"\{\w+(?::\d*)?\}|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import InputError, TemplateError, listing
-from autoprompt.models.causal import check_order
+from autoprompt.errors import InputError
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
@@ -31,6 +29,7 @@ from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.candidates import Candidate, CandidateTable
 from autoprompt.searching.decision import decided
+from autoprompt.searching.readable import readable
 from autoprompt.searching.recipes import BEST_ON_DEV, Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
@@ -43,7 +42,6 @@ from autoprompt.searching.words import Words, words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
-from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
 SELECTION_EXAMPLES = "selection_examples"
@@ -99,8 +97,8 @@ def search(
             f"picks by dev accuracy as its paper does; leave one of them out"
         )
     restricted = space.restricted(task.fields, task.labels)
-    readable, unread = _readable(restricted, model)
-    table = CandidateTable(way.narrowed(readable))
+    usable, notes = readable(restricted, model)
+    table = CandidateTable(way.narrowed(usable))
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
     words = words_to_score(table, model.screening, data.fit)
     runner = _runner(task, data, table, words, model, seed)
@@ -121,7 +119,7 @@ def search(
         run.write_config({**settings, **_described(runner, limits), "command": command})
         loop = StudyLoop(study, runner, run, limits, stages, words.spent)
         session = _Session(loop, observer, robustness)
-        session.tell_notes(words.left_out, unread)
+        session.tell_notes(notes, words.left_out)
         return session.result()
 
 
@@ -145,35 +143,6 @@ def _runner(
         runner = TrialRunner(task, data, table, scorer, seed, words.by_label, exact=runner)
     assert runner is not None
     return runner
-
-
-def _readable(space: SearchSpace, model: LanguageModel) -> tuple[SearchSpace, list[str]]:
-    """The part of a space that a model can read, and the templates that it cannot.
-
-    Raises:
-        TemplateError: no seed prompt is left.
-    """
-    if model.identity.family != "causal":
-        return space, []
-    unread: list[str] = []
-
-    def reads(template: Template) -> bool:
-        try:
-            check_order(template)
-        except TemplateError:
-            unread.append(template.text)
-            return False
-        return True
-
-    seeds = tuple(seed for seed in space.seeds if reads(seed.template))
-    if not seeds:
-        check_order(space.seeds[0].template)
-    patterns = tuple(
-        pattern
-        for pattern in space.patterns
-        if reads(space.compose(pattern, dict.fromkeys(pattern.slots, 0)))
-    )
-    return replace(space, seeds=seeds, patterns=patterns), unread
 
 
 def _settings(runner: TrialRunner) -> dict[str, Any]:
@@ -249,18 +218,15 @@ class _Session:
         self.after_trials = Spent()
         self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
 
-    def tell_notes(self, left_out: Sequence[str], unread: Sequence[str]) -> None:
+    def tell_notes(self, notes: Sequence[str], left_out: Sequence[str]) -> None:
         """Tell the user what there is to know before the first trial.
 
         Args:
+            notes: on templates that the model cannot read.
             left_out: candidate words that are not scored.
-            unread: templates that the model cannot read.
         """
-        if unread:
-            self._note(
-                f"{len(unread)} templates of the space have words after the mask, which a model "
-                f"that reads left to right never sees, and are left out: {listing(unread, 3)}"
-            )
+        for note in notes:
+            self._note(note)
         stages = self.loop.stages
         name = stages.recipe.shown_name(stages.infiller)
         if name != "default":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoprompt.templates import Template
 
@@ -11,6 +11,7 @@ CALIBRATIONS = ("none", "contextual", "batch")
 WORD_METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
 RECIPES = ("default", "manual", "petal", "lm-bff", "autoprompt")
 ROBUSTNESS = ("none", "gate", "objective")
+CHAT = ("optional", "required")
 TRIGGER_POSITIONS = ("own_words", "before_mask", "prefix", "suffix")
 
 
@@ -53,6 +54,19 @@ class TriggerPlan:
 
 
 @dataclass(frozen=True)
+class Instructions:
+    """What models that were made to follow instructions get beside the rest.
+
+    Attributes:
+        seeds, patterns, slots: as those of `SpaceContent`, whose slots the patterns may use too.
+    """
+
+    seeds: tuple[SeedPrompt, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SpaceContent:
     """What a search starts from and may vary.
 
@@ -72,6 +86,9 @@ class SpaceContent:
         triggers: trigger tokens that may be searched, or None.
         demonstrations: numbers of demonstrations a label that may be tried.
         calibration: methods that may be tried.
+        instructions: for causal and seq2seq models alone; masked ones never see them.
+        chat: one of `CHAT`: whether templates that are chats may be read as plain text where the
+            tokenizer has no chat template, or such a model is refused.
     """
 
     name: str
@@ -89,4 +106,6 @@ class SpaceContent:
     triggers: TriggerPlan | None = None
     demonstrations: tuple[int, ...] = (0,)
     calibration: tuple[str, ...] = ("none",)
+    instructions: Instructions = Instructions()
+    chat: str = CHAT[0]
     description: str = ""

@@ -15,14 +15,16 @@ from autoprompt.documents import Node, parse_yaml
 from autoprompt.errors import SpaceError, VerbalizerError, listing, nearest_of
 from autoprompt.space_content import (
     CALIBRATIONS,
+    CHAT,
     TRIGGER_POSITIONS,
     WORD_METHODS,
+    Instructions,
     SeedPrompt,
     SpaceContent,
     TriggerPlan,
 )
-from autoprompt.space_templates import read_template, read_templates
-from autoprompt.templates import MAX_TRIGGERS, RESERVED
+from autoprompt.space_templates import read_patterns, read_template, read_templates
+from autoprompt.templates import MAX_TRIGGERS, RESERVED, ROLE_MARKS, slot_names
 from autoprompt.verbalizers import Verbalizer
 
 KEYS = (
@@ -32,6 +34,8 @@ KEYS = (
     "labels",
     "seeds",
     "templates",
+    "instructions",
+    "chat",
     "triggers",
     "label_words",
     "demonstrations",
@@ -72,18 +76,21 @@ class _Reader:
         self.all_labels = tuple(dict.fromkeys(itertools.chain(*self.label_sets)))
 
     def content(self) -> SpaceContent:
-        return SpaceContent(
+        templates = self._templates()
+        content = SpaceContent(
             name=self.record["name"].text("name"),
             description=self._optional_text("description"),
             fields=self.fields,
             label_sets=self.label_sets,
-            seeds=tuple(self._seed(node) for node in self.record["seeds"].items("seeds")),
-            **self._templates(),
+            seeds=self._seeds(self.record["seeds"]),
+            instructions=self._instructions(templates["slots"]),
+            **templates,
             triggers=self._triggers(),
             **self._label_words(),
             demonstrations=self._demonstrations(),
             calibration=self._calibration(),
         )
+        return replace(content, chat=self._chat(content))
 
     def _optional_text(self, key: str) -> str:
         return self.record[key].text(key) if key in self.record else ""
@@ -119,6 +126,9 @@ class _Reader:
             except VerbalizerError as error:
                 raise node.fail(str(error)) from error
 
+    def _seeds(self, node: Node) -> tuple[SeedPrompt, ...]:
+        return tuple(self._seed(item) for item in node.items("seeds"))
+
     def _seed(self, node: Node) -> SeedPrompt:
         record = node.record("a seed", ("template", "verbalizer"))
         for key in ("template", "verbalizer"):
@@ -135,6 +145,40 @@ class _Reader:
         if "templates" not in self.record:
             return {"slots": {}}
         return read_templates(self.record["templates"], self.fields)
+
+    def _instructions(self, known: Mapping[str, tuple[str, ...]]) -> Instructions:
+        if "instructions" not in self.record:
+            return Instructions()
+        node = self.record["instructions"]
+        record = node.record("instructions", ("seeds", "patterns", "slots"))
+        if "patterns" not in record and ("slots" in record or "seeds" not in record):
+            raise node.fail("instructions needs the key 'patterns', or 'seeds' alone")
+        seeds = self._seeds(record["seeds"]) if "seeds" in record else ()
+        if "patterns" not in record:
+            return Instructions(seeds)
+        slots, patterns = read_patterns(node, record, self.fields, known)
+        return Instructions(seeds, patterns, slots)
+
+    def _chat(self, content: SpaceContent) -> str:
+        """Whether the model's tokenizer must have a chat template."""
+        if "chat" not in self.record:
+            return CHAT[0]
+        node = self.record["chat"]
+        chosen = node.text("chat").strip()
+        if chosen not in CHAT:
+            raise node.fail(f"chat must be one of {listing(CHAT)}, not {chosen!r}")
+        own = content.instructions
+        texts = [seed.template.text for seed in (*content.seeds, *own.seeds)]
+        texts += [pattern.text for pattern in (*content.patterns, *own.patterns)]
+        texts += itertools.chain(*(content.slots or {}).values(), *own.slots.values())
+        if chosen == "required" and not any(
+            name in ROLE_MARKS for text in texts for name in slot_names(text)
+        ):
+            raise node.fail(
+                "chat is required, but no template is a chat; write one, as in "
+                '"{user:}Is this good? {text}{assistant:}{mask}", or leave the key out'
+            )
+        return chosen
 
     def _triggers(self) -> TriggerPlan | None:
         if "triggers" not in self.record:

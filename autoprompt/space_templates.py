@@ -8,7 +8,14 @@ from typing import Any
 from autoprompt.documents import Node
 from autoprompt.errors import InputError, listing, nearest_of
 from autoprompt.space_content import Pattern
-from autoprompt.templates import DEMONSTRATIONS, RESERVED, Template, slot_names, substitute
+from autoprompt.templates import (
+    DEMONSTRATIONS,
+    RESERVED,
+    ROLE_MARKS,
+    Template,
+    slot_names,
+    substitute,
+)
 
 KEYS = ("patterns", "slots", "generated")
 MAX_TEMPLATES = 1_000_000
@@ -42,19 +49,46 @@ def read_templates(node: Node, fields: Sequence[str]) -> dict[str, Any]:
         if "generated" in record and "slots" not in record:
             return {"slots": {}, "generated": generated}
         raise node.fail("templates needs the key 'patterns', or 'generated' alone")
+    slots, patterns = read_patterns(node, record, fields, {})
+    return {"slots": slots, "patterns": patterns, "generated": generated}
+
+
+def read_patterns(
+    node: Node,
+    record: Mapping[str, Node],
+    fields: Sequence[str],
+    known: Mapping[str, tuple[str, ...]],
+) -> tuple[dict[str, tuple[str, ...]], tuple[Pattern, ...]]:
+    """What stands under `slots` and `patterns`.
+
+    Args:
+        node: what holds them.
+        record: its keys.
+        fields: the space's.
+        known: slots that stand elsewhere, which the patterns may use too.
+
+    Raises:
+        SpaceError: it breaks a rule.
+    """
     slots: dict[str, tuple[str, ...]] = {}
     for name, options in record["slots"].mapping("slots").items() if "slots" in record else ():
         if name in RESERVED or name in fields:
             raise options.fail(f"a slot cannot be called {name!r}: it is a field or reserved")
+        if name in known:
+            raise options.fail(
+                f"the slot {name!r} stands under templates too; use that one, or give this one "
+                f"another name"
+            )
         slots[name] = tuple(_options(options))
-    patterns = tuple(_pattern(item, slots, fields) for item in record["patterns"].items("patterns"))
+    every = {**known, **slots}
+    patterns = tuple(_pattern(item, every, fields) for item in record["patterns"].items("patterns"))
     for name, choices in slots.items():
         if not any(name in pattern.slots for pattern in patterns):
             raise node.fail(
                 f"no pattern uses the slot {name!r} ({len(choices)} options); "
                 f"use it, or take it out"
             )
-    return {"slots": slots, "patterns": patterns, "generated": generated}
+    return slots, patterns
 
 
 def _options(node: Node) -> list[str]:
@@ -81,11 +115,12 @@ def _pattern(node: Node, slots: Mapping[str, tuple[str, ...]], fields: Sequence[
         raise node.fail(str(error)) from error
     used = tuple(dict.fromkeys(name for name in names if name in slots))
     known = [*fields, *RESERVED, *slots]
+    every = [*known, *ROLE_MARKS]
     for name in names:
-        if name.partition(":")[0] not in known:
+        if name.partition(":")[0] not in known and name not in ROLE_MARKS:
             raise node.fail(
-                f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, known)}"
-                f"valid: {listing(known)}"
+                f"pattern {text!r} has an unknown slot {{{name}}}; {nearest_of(name, every)}"
+                f"valid: {listing(every)}"
             )
     pattern = Pattern(text, used)
     total = 1
@@ -110,7 +145,8 @@ def _representatives(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str,
     """
 
     def fields(option: str) -> int:
-        return sum(name.partition(":")[0] not in RESERVED for name in slot_names(option))
+        names = [name for name in slot_names(option) if name not in ROLE_MARKS]
+        return sum(name.partition(":")[0] not in RESERVED for name in names)
 
     def places(option: str) -> int:
         return slot_names(option).count(DEMONSTRATIONS)

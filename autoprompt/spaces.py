@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoprompt.errors import SpaceError, UnknownNameError, listing, nearest_of
 from autoprompt.files import digest, read_text
-from autoprompt.space_content import Pattern, SpaceContent
+from autoprompt.space_content import Instructions, Pattern, SeedPrompt, SpaceContent
 from autoprompt.space_files import read_space
 from autoprompt.templates import Template, substitute
 from autoprompt.verbalizers import Verbalizer, normalised_word
@@ -70,14 +70,37 @@ class SearchSpace(SpaceContent):
                 + "; rename labels in task.yaml, or write a space with `autoprompt init`"
             )
         candidates = self.candidates or {}
+
+        def own_words(seeds: Sequence[SeedPrompt]) -> tuple[SeedPrompt, ...]:
+            return tuple(
+                replace(seed, words={label: seed.words[label] for label in labels})
+                for seed in seeds
+            )
+
+        instructions = replace(self.instructions, seeds=own_words(self.instructions.seeds))
         return replace(
             self,
             label_sets=(tuple(labels),),
-            seeds=tuple(
-                replace(seed, words={label: seed.words[label] for label in labels})
-                for seed in self.seeds
-            ),
+            seeds=own_words(self.seeds),
+            instructions=instructions,
             candidates={label: candidates[label] for label in labels if label in candidates},
+        )
+
+    def for_family(self, family: str) -> SearchSpace:
+        """This space for models of one family: instructions join the rest, or are dropped.
+
+        Args:
+            family: as `ModelIdentity.family` has it. A masked model fills gaps in text; it was not
+                made to do what a text asks for.
+        """
+        bare = replace(self, instructions=Instructions())
+        if family == "masked":
+            return bare
+        return replace(
+            bare,
+            seeds=self.seeds + self.instructions.seeds,
+            patterns=self.patterns + self.instructions.patterns,
+            slots={**(self.slots or {}), **self.instructions.slots},
         )
 
     @property

@@ -6,6 +6,13 @@ A template is text with `{field}` placeholders, one `{mask}`, and optionally tri
     >>> Template.parse("{text} It was {mask}.").render({"text": "A {joke}."}, mask="[MASK]")
     'A {joke}. It was [MASK].'
 
+The marks `{system:}`, `{user:}` and `{assistant:}` make it a chat: each begins a part, which is
+sent as that role's message, and the mask stands in the assistant's. The colon keeps them apart from
+fields: `{user}` is a field's text.
+
+    >>> list(Template.parse("{user:}Is it good? {text}{assistant:}{mask}").parts)
+    ['user', 'assistant']
+
 This module knows text only: what the pieces become as tokens is decided in `models.encoding`.
 """
 
@@ -21,6 +28,9 @@ MASK = "mask"
 DEMONSTRATIONS = "demonstrations"
 TRIGGER = "trigger"
 RESERVED = (MASK, DEMONSTRATIONS, TRIGGER)
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+ROLES = (SYSTEM, USER, ASSISTANT)
+ROLE_MARKS = tuple(f"{role}:" for role in ROLES)  # as `slot_names` gives them
 MAX_TRIGGERS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -56,7 +66,14 @@ class Demonstrations:
     """Where the demonstrations stand."""
 
 
-Piece = Literal | Field | Mask | Trigger | Demonstrations
+@dataclass(frozen=True)
+class Role:
+    """Where the part of one role begins: the template is a chat."""
+
+    name: str
+
+
+Piece = Literal | Field | Mask | Trigger | Demonstrations | Role
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,8 @@ class Template:
 
         Raises:
             TemplateError: a brace is stray, a slot is unknown, there is not exactly one `{mask}`,
-                or no field stands in the template. The message gives the column.
+                no field stands in the template, or the parts of a chat are not in order. The
+                message gives the column.
         """
         template = cls(text, tuple(pieces_of(text)))
         for kind, name in ((Mask, MASK), (Demonstrations, DEMONSTRATIONS)):
@@ -91,6 +109,8 @@ class Template:
                 f"template {text!r} shows no field of the example; put one in, "
                 f"for example {{{fields[0] if fields else 'text'}}}"
             )
+        if template.is_chat:
+            template._check_parts()
         if fields is not None:
             template.check_fields(fields)
         return template
@@ -110,9 +130,59 @@ class Template:
             if name not in fields:
                 raise TemplateError(
                     f"template {self.text!r} has an unknown slot {{{name}}}; "
-                    f"{nearest_of(name, [*fields, *RESERVED])}"
-                    f"valid: {listing([*fields, MASK, DEMONSTRATIONS, 'trigger:N'])}"
+                    f"{nearest_of(name, [*fields, *RESERVED, *ROLE_MARKS])}"
+                    f"valid: {listing([*fields, MASK, DEMONSTRATIONS, 'trigger:N', *ROLE_MARKS])}"
                 )
+
+    def _check_parts(self) -> None:
+        roles = [piece.name for piece in self.pieces if isinstance(piece, Role)]
+        wrong = ""
+        if not isinstance(self.pieces[0], Role):
+            wrong = f"something in front of {{{roles[0]}:}}"
+        elif repeated := [role for role in ROLES if roles.count(role) > 1]:
+            wrong = f"{roles.count(repeated[0])} {repeated[0]} parts"
+        elif roles not in ([SYSTEM, USER, ASSISTANT], [USER, ASSISTANT]):
+            wrong = f"the parts {listing(roles)}"
+        elif not any(isinstance(piece, Mask) for piece in self.parts[ASSISTANT]):
+            wrong = "its {mask} outside of the assistant's part"
+        elif empty := [role for role in roles[:-1] if not _says_something(self.parts[role])]:
+            wrong = f"an empty {empty[0]} part"
+        if wrong:
+            raise TemplateError(
+                f"template {self.text!r} has {wrong}; a chat is written {{system:}} (which may be "
+                f"left out), {{user:}}, {{assistant:}}, each with its text behind it, and {{mask}} "
+                f"in the assistant's part"
+            )
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether it is written as the messages of a chat."""
+        return any(isinstance(piece, Role) for piece in self.pieces)
+
+    @property
+    def parts(self) -> dict[str, tuple[Piece, ...]]:
+        """Role to the pieces of its part, in order; empty where the template is no chat."""
+        found: dict[str, tuple[Piece, ...]] = {}
+        role = ""
+        for piece in self.pieces:
+            if isinstance(piece, Role):
+                role = piece.name
+                found[role] = ()
+            elif role:
+                found[role] += (piece,)
+        return found
+
+    def unmarked(self, roles: Sequence[str] = ROLES) -> Template:
+        """A chat as plain text: the parts of some roles one after another, each on a new line.
+
+        >>> Template.parse("{user:}{text} Good?{assistant:}{mask}").unmarked().pieces[1:]
+        (Literal(text=' Good?\\n'), Mask())
+        """
+        pieces: list[Piece] = []
+        for role, part in self.parts.items():
+            if role in roles:
+                pieces += [Literal("\n"), *part] if pieces else part
+        return Template(self.text, merged(pieces)) if self.is_chat else self
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -137,7 +207,7 @@ class Template:
         triggers: Sequence[str] = (),
         demonstrations: str = "",
     ) -> str:
-        """The template as one string.
+        """The template as one string, in which the parts of a chat keep their marks.
 
         Args:
             fields: field name to text; must hold every field of the template. Braces in the
@@ -167,9 +237,31 @@ class Template:
                 parts.append(mask)
             elif isinstance(piece, Trigger):
                 parts.append(next(waiting))
+            elif isinstance(piece, Role):
+                parts.append(_piece_text(piece))
             else:
                 parts.append(demonstrations)
         return "".join(parts)
+
+
+def merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The pieces with literals that touch made one, and without empty ones."""
+    found: list[Piece] = []
+    for piece in pieces:
+        last = found[-1] if found else None
+        if isinstance(piece, Literal) and isinstance(last, Literal):
+            found[-1] = Literal(last.text + piece.text)
+        elif piece != Literal(""):
+            found.append(piece)
+    return tuple(found)
+
+
+def _says_something(part: Sequence[Piece]) -> bool:
+    """Whether a part has a text of its own, which demonstrations are not: there may be none."""
+    return any(
+        bool(piece.text.strip()) if isinstance(piece, Literal) else piece != Demonstrations()
+        for piece in part
+    )
 
 
 def written(pieces: Sequence[Piece]) -> str:
@@ -188,6 +280,8 @@ def _piece_text(piece: Piece) -> str:
         return f"{{{piece.name}}}"
     if isinstance(piece, Trigger):
         return f"{{{TRIGGER}:{piece.count}}}"
+    if isinstance(piece, Role):
+        return f"{{{piece.name}:}}"
     return f"{{{MASK if isinstance(piece, Mask) else DEMONSTRATIONS}}}"
 
 
@@ -256,11 +350,14 @@ def _scan(text: str) -> list[tuple[str, str]]:
 
 def _checked_name(text: str, start: int, end: int) -> str:
     inside = text[start + 1 : end]
+    if inside in ROLE_MARKS:
+        return inside
     name, colon, count = inside.partition(":")
     if not _NAME.match(name) or (colon and name != TRIGGER):
         raise TemplateError(
             f"{{{inside}}} at column {start + 1} of template {text!r} is not a slot: a slot is a "
-            f"plain name in braces (no dots, indices or formats); a literal brace is written twice"
+            f"plain name in braces (no dots, indices or formats), or begins a part of a chat "
+            f"({listing(ROLE_MARKS)}); a literal brace is written twice"
         )
     if name == TRIGGER:
         valid = count.isascii() and count.isdigit() and len(count) <= 3
@@ -289,6 +386,8 @@ def pieces_of(text: str) -> list[Piece]:
             pieces.append(Demonstrations())
         elif inside.startswith(f"{TRIGGER}:"):
             pieces.append(Trigger(int(inside.partition(":")[2])))
+        elif inside in ROLE_MARKS:
+            pieces.append(Role(inside.removesuffix(":")))
         else:
             pieces.append(Field(inside))
     return pieces

@@ -67,6 +67,8 @@ class Verbalizer:
                 form = normalised_word(word)
                 if not form:
                     raise VerbalizerError(f"label {label!r} has an empty word; remove it")
+                if "\0" in word:
+                    raise VerbalizerError(f"the word {word!r} holds a NUL character; remove it")
                 if form in owner:
                     raise VerbalizerError(
                         f"the word {word!r} of label {label!r} stands for {owner[form]!r} too; "

@@ -271,6 +271,27 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 END_OF_TEXT = "<|endoftext|>"
 LLAMA_SPECIALS = ["<|begin_of_text|>", "<|end_of_text|>"]
+LLAMA_HEADERS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+# Chat templates as instruction models have them: Llama 3's begins with the BOS token and trims its
+# messages, ChatML does neither, and says something where there is no system message, as Qwen2.5.
+LLAMA_CHAT = """\
+{{ bos_token }}{% for message in messages %}
+{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+{{- message['content'] | trim + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
+{%- endif %}"""
+CHATML = """\
+{%- if messages[0]['role'] != 'system' %}
+{{- '<|im_start|>system\\ngood.<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- endif %}"""
 # How the tokenizers of Llama 3 cut text: a word goes with the one sign or space before it.
 LLAMA_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
@@ -315,7 +336,10 @@ def llama() -> tuple[Any, Any]:
         bos_token=LLAMA_SPECIALS[0],
         eos_token=LLAMA_SPECIALS[1],
         model_input_names=["input_ids", "attention_mask"],
+        chat_template=LLAMA_CHAT,
     )
+    # Special, but of no use that transformers has a name for, as in Llama 3.
+    tokenizer.add_tokens([tokenizers.AddedToken(text, special=True) for text in LLAMA_HEADERS])
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -334,7 +358,10 @@ def qwen2() -> tuple[Any, Any]:
     """No BOS token at all, tied embeddings, and special tokens beside the vocabulary."""
     vocabulary, merges = byte_level_bpe([])
     tokenizer = transformers.Qwen2Tokenizer(
-        vocabulary, merges, additional_special_tokens=["<|im_start|>", "<|im_end|>"]
+        vocabulary,
+        merges,
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+        chat_template=CHATML,
     )
     config = transformers.Qwen2Config(
         vocab_size=len(tokenizer) + 5,  # padded, as Qwen's is

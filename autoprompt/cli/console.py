@@ -71,6 +71,11 @@ def task_line(task: Task) -> str:
     return f"Task {task.name}: {sizes}; labels {', '.join(task.labels)}"
 
 
+def on_one_line(text: str) -> str:
+    r"""A template as it fits into a line: its line breaks as YAML writes them, \n."""
+    return text.replace("\n", "\\n")
+
+
 def say(text: str) -> None:
     """Tell the user something that is not a result."""
     click.echo(text, err=True)
@@ -86,15 +91,16 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     """The result for people: seeds, winner, verdict, cost, and what to do next."""
     click.echo(f"\nSeed prompts, {metric} on the selection data (train and dev):")
     for prompt in result.seeds:
-        click.echo(f"  {_score(prompt, metric)}  {prompt.template.text}   [{prompt.verbalizer}]")
+        template = on_one_line(prompt.template.text)
+        click.echo(f"  {_score(prompt, metric)}  {template}   [{prompt.verbalizer}]")
     best = result.best
     click.echo(f"\nWinner: {_score(best, metric)}")
-    click.echo(f"  template     {best.shown}")
+    click.echo(f"  template     {on_one_line(best.shown)}")
     click.echo(f"  label words  {best.verbalizer}")
     click.echo(f"  calibration  {best.calibration.method}")
     if best.demonstrations:
         click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
-    came_from = told(best.lineage)
+    came_from = [on_one_line(line) for line in told(best.lineage)]
     if len(came_from) > 1:
         click.echo("  came from    " + "\n               ".join(came_from))
     click.echo(f"\nVerdict: {result.verdict}")

@@ -63,25 +63,37 @@ def validate(name: str, model: str | None) -> None:
     from autoprompt.spaces import SearchSpace
 
     space = SearchSpace.load(name)
-    templates = sum(space.compositions(pattern) for pattern in space.patterns)
     click.echo(
-        f"{name}: valid. {len(space.seeds)} seeds, {len(space.patterns)} patterns giving "
-        f"{templates:,} templates, calibration {', '.join(space.calibration)}"
+        f"{name}: valid. {_size(space)}, calibration {', '.join(space.calibration)}; for models "
+        f"that are not masked ones: {_size(space.for_family('causal'))}"
     )
     if model is not None:
         _show_words(space, model)
 
 
+def _size(space: SearchSpace) -> str:
+    templates = sum(space.compositions(pattern) for pattern in space.patterns)
+    return (
+        f"{len(space.seeds)} seeds, {len(space.patterns)} patterns giving {templates:,} templates"
+    )
+
+
 def _show_words(space: SearchSpace, model: str) -> None:
-    from autoprompt.cli.console import quiet_libraries
-    from autoprompt.errors import VerbalizerError
+    from autoprompt.cli.console import on_one_line, quiet_libraries
+    from autoprompt.errors import TemplateError, VerbalizerError
     from autoprompt.models.loading import load_model
     from autoprompt.prompts import Frame
 
     quiet_libraries()
-    encoder = load_model(model).encoder
-    for seed in space.seeds:
-        click.echo(f"  {seed.template.text}")
+    loaded = load_model(model)
+    encoder = loaded.encoder
+    for seed in space.for_family(loaded.identity.family).seeds:
+        click.echo(f"  {on_one_line(seed.template.text)}")
+        try:
+            encoder.check(seed.template)
+        except TemplateError as error:
+            click.echo(f"    left out by a search on this model: {error}")
+            continue
         for label, words in seed.words.items():
             spelt = []
             for word in words:

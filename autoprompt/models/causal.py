@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from autoprompt.errors import TemplateError, VerbalizerError
+from autoprompt.files import digest
+from autoprompt.models.chat import ChatWriter
 from autoprompt.models.encoding import Encoding, PromptEncoder
 from autoprompt.models.sections import PROBE, context_of
+from autoprompt.models.text_reader import HIDDEN
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Demonstrations, Field, Literal, Mask, Piece, Template
+from autoprompt.templates import (
+    Demonstrations,
+    Field,
+    Literal,
+    Mask,
+    Piece,
+    Template,
+    Trigger,
+    merged,
+)
 
 
 class CausalEncoder(PromptEncoder):
@@ -30,6 +43,9 @@ class CausalEncoder(PromptEncoder):
 
     The special tokens that the tokenizer puts in front stay; those at the end would end the text
     before the word, and are dropped.
+
+    A chat is written by the tokenizer's chat template (see `chat`), with the special tokens that it
+    has. Without a chat template the parts are read as plain text, line by line.
 
     Args:
         tokenizer: a fast Hugging Face tokenizer; it needs no mask token.
@@ -50,6 +66,27 @@ class CausalEncoder(PromptEncoder):
         self._chosen: dict[str, str] = {}  # the text before the mask -> what of it is read
         self._end: tuple[int, ...] = ()
         super().__init__(tokenizer, max_length)
+        self._chat = ChatWriter(tokenizer) if tokenizer.chat_template else None
+        if self._chat is not None:
+            self._reader = self._chat.reader
+            self.writes_chats = True
+
+    def check(self, template: Template) -> None:
+        """Refuse a template that a causal model cannot read.
+
+        Raises:
+            TemplateError: it does not end in the mask, or is a chat of a kind that the chat
+                template cannot write.
+        """
+        check_order(template)
+        if template.is_chat and self._chat is not None:
+            self._chat.openings(template)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what the tokenizer does, its chat template included."""
+        known = super().fingerprint
+        return known if self._chat is None else digest([known, self.tokenizer.chat_template])
 
     def encode(self, frame: Frame, examples: Sequence[Example], masks: int = 1) -> list[Encoding]:
         """Encode examples in a frame, up to the word.
@@ -79,7 +116,7 @@ class CausalEncoder(PromptEncoder):
             VerbalizerError: as `PromptEncoder.word_ids`, or the word takes several tokens.
         """
         check_order(frame.template)
-        ids = super().word_ids(frame, word)
+        ids = super().word_ids(self._written(frame), word)
         if len(ids) > 1:
             raise VerbalizerError(
                 f"the word {word!r} takes {len(ids)} tokens; words of several tokens are not "
@@ -110,12 +147,21 @@ class CausalEncoder(PromptEncoder):
     def _encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
-        return [
-            self._at_the_last(frame, encoding)
-            for encoding in super()._encode_texts(self._read(frame), texts, masks)
-        ]
+        if chat := self._chat_of(frame):
+            template = _shown(frame).template
+            texts = [chat.filled(template, fields) for fields in texts]
+        encoded = super()._encode_texts(self._read(frame), texts, masks)
+        if chat:
+            encoded = [self._without_head(encoding) for encoding in encoded]
+        return [self._at_the_last(frame, encoding) for encoding in encoded]
 
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
+        if chat := self._chat_of(frame):
+            # Trigger tokens as words: at a message's end they may be trimmed as such.
+            words = _shown(frame, [self.tokenizer.decode(list(ids)) for ids in frame.triggers])
+            written = self._read(words).template
+            text = written.render(chat.filled(words.template, fields), "").replace(HIDDEN, "")
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         found = super()._plain_ids(self._read(frame), fields)
         return found[: len(found) - len(self._end)]
 
@@ -124,23 +170,32 @@ class CausalEncoder(PromptEncoder):
     def _read(self, frame: Frame) -> Frame:
         """The frame up to the word: without the mask, what follows it, and the word's space."""
         check_order(frame.template)
-        pieces: list[Piece] = []
-        for piece in frame.template.pieces:
-            if isinstance(piece, Mask):
-                break
-            if isinstance(piece, Demonstrations):
-                piece = Literal(frame.demonstrations)
-            last = pieces[-1] if pieces else None
-            if isinstance(last, Literal) and isinstance(piece, Literal):
-                pieces.pop()  # all of the white space before the mask comes to stand in one literal
-                piece = Literal(last.text + piece.text)
-            pieces.append(piece)
+        frame = self._written(frame)
+        # Merged, so that all of the white space before the mask stands in one literal.
+        pieces = list(merged(frame.template.pieces[: frame.template.pieces.index(Mask())]))
         before = context_of(frame)
         (read,) = self._contexts(before)
-        last = pieces[-1]
+        last = pieces[-1] if pieces else None
         if isinstance(last, Literal):
             pieces[-1] = Literal(last.text.removesuffix(before[len(read) :]))
         return Frame(Template(frame.template.text, tuple(pieces)), frame.triggers)
+
+    def _written(self, frame: Frame) -> Frame:
+        """The frame as text that the reader knows: no marks of roles, no demonstrations' slot."""
+        shown = _shown(frame)
+        if chat := self._chat_of(frame):
+            return chat.written(shown)
+        return replace(shown, template=shown.template.unmarked())
+
+    def _chat_of(self, frame: Frame) -> ChatWriter | None:
+        """What writes the frame's messages, if it is a chat and sent as one."""
+        return self._chat if frame.template.is_chat else None
+
+    def _without_head(self, encoding: Encoding) -> Encoding:
+        """A chat's encoding: its special tokens are those of the chat template."""
+        start = len(self._head)
+        triggers = tuple(position - start for position in encoding.trigger_positions)
+        return replace(encoding, ids=encoding.ids[start:], trigger_positions=triggers)
 
     def _at_the_last(self, frame: Frame, encoding: Encoding) -> Encoding:
         """The encoding with the position that predicts the word: its last token."""
@@ -154,6 +209,20 @@ class CausalEncoder(PromptEncoder):
                 f"with a word"
             )
         return replace(encoding, ids=ids, mask_positions=(len(ids) - 1,))
+
+
+def _shown(frame: Frame, triggers: Sequence[str] = ()) -> Frame:
+    """The frame with its demonstrations as words of its template, and its triggers if given."""
+    waiting = iter(triggers)
+    pieces: list[Piece] = []
+    for piece in frame.template.pieces:
+        if isinstance(piece, Demonstrations):
+            piece = Literal(frame.demonstrations)
+        elif isinstance(piece, Trigger) and triggers:
+            piece = Literal(next(waiting))
+        pieces.append(piece)
+    template = Template(frame.template.text, merged(pieces))
+    return Frame(template, () if triggers else frame.triggers)
 
 
 def check_order(template: Template) -> None:

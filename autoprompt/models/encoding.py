@@ -19,8 +19,15 @@ from typing import Any, ClassVar
 
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
-from autoprompt.models.sections import PROBE, Fixed, Section, context_of, sections_of
-from autoprompt.models.text_reader import reader_of_text
+from autoprompt.models.sections import (
+    PROBE,
+    Fixed,
+    Section,
+    check_plain,
+    context_of,
+    sections_of,
+)
+from autoprompt.models.text_reader import HIDDEN, reader_of_text
 from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame, TokenRecord
 from autoprompt.tasks.examples import Example
@@ -56,6 +63,9 @@ class PromptEncoder:
         tokenizer: a fast Hugging Face tokenizer with a mask token.
         max_length: the most tokens in a sequence, special tokens included.
 
+    Attributes:
+        writes_chats: whether chats are written by a chat template of the tokenizer.
+
     Raises:
         ModelError: the tokenizer is not a fast one, or has no mask token.
     """
@@ -66,6 +76,7 @@ class PromptEncoder:
         "({mask}) {text}",
         "{text}{mask}",
     )
+    writes_chats = False
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -92,6 +103,14 @@ class PromptEncoder:
 
     # -- frames and examples ------------------------------------------------------------------
 
+    def check(self, template: Template) -> None:
+        """Refuse a template that this kind of model cannot read.
+
+        Raises:
+            TemplateError: it is a chat.
+        """
+        check_plain(template)
+
     def encode(self, frame: Frame, examples: Sequence[Example], masks: int = 1) -> list[Encoding]:
         """Encode examples in a frame.
 
@@ -104,7 +123,8 @@ class PromptEncoder:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
         """
         texts = [dict(example.fields) for example in examples]
-        if "\0" in frame.demonstrations or any("\0" in t for text in texts for t in text.values()):
+        own = frame.template.text + frame.demonstrations
+        if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
         encoded = self._encode_texts(frame, texts, masks)

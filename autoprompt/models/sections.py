@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autoprompt.errors import TemplateError
 from autoprompt.prompts import Frame
-from autoprompt.templates import Demonstrations, Field, Literal, Mask, Trigger
+from autoprompt.templates import Demonstrations, Field, Literal, Mask, Role, Template, Trigger
 
 PROBE = "text"  # stands for a field's text where any text will do
 # What a mask token with `lstrip` swallows: Unicode's white space. Python's `strip` takes four
@@ -54,7 +55,11 @@ def sections_of(
         frame: template, trigger ids and demonstrations.
         mask_ids: what stands for `{mask}`.
         strips: whether the mask token swallows white space on its left and on its right.
+
+    Raises:
+        TemplateError: the template is a chat.
     """
+    check_plain(frame.template)
     triggers = iter(frame.triggers)
     parts: list[Fixed | Section] = []
     pieces: list[Literal | Field] = []
@@ -77,10 +82,25 @@ def sections_of(
     return parts
 
 
+def check_plain(template: Template) -> None:
+    """Refuse a chat.
+
+    Raises:
+        TemplateError: it is one.
+    """
+    if template.is_chat:
+        raise TemplateError(
+            f"template {template.text!r} is written as the messages of a chat, which only causal "
+            f"models are sent; take such a model, or write plain text without {{system:}}, "
+            f"{{user:}} and {{assistant:}}"
+        )
+
+
 def context_of(frame: Frame) -> str:
     """The text before the mask, as far as it bears on the word's first token.
 
-    A field's text ends in some word; the probe stands for it.
+    A field's text ends in some word; the probe stands for it. What is written before a role's part
+    is for the encoder to say.
     """
     before: list[str] = []
     for piece in frame.template.pieces:
@@ -90,6 +110,8 @@ def context_of(frame: Frame) -> str:
             before.append(piece.text)
         elif isinstance(piece, Demonstrations):
             before.append(frame.demonstrations)
+        elif isinstance(piece, Role):
+            before = [f"{{{piece.name}:}}"]
         else:
             before.append(PROBE)
     return ending_of("".join(before))

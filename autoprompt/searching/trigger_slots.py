@@ -15,7 +15,7 @@ from autoprompt.errors import InputError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.prompts import Frame, TriggerTokens
-from autoprompt.templates import Literal, Mask, Piece, Template, Trigger
+from autoprompt.templates import USER, Literal, Mask, Piece, Role, Template, Trigger
 
 _NEUTRAL = " the"  # stands for any word when the spacing around a fresh slot is tried out
 
@@ -49,8 +49,9 @@ def slotted(
         encoder: spells the template's words.
         template: as it is; one that has trigger slots keeps them, and gets no others.
         positions: some of `TRIGGER_POSITIONS`: "own_words" takes the template's words in front of
-            the mask, where there are some; the others add fresh tokens there, in front of all, or
-            behind all.
+            the mask, where there are some (in a chat whose assistant says nothing before it, the
+            last ones of the user); the others add fresh tokens there, in front of all (in a chat
+            of what the user says), or behind all.
         most: trigger tokens, at most.
 
     Raises:
@@ -112,6 +113,8 @@ def _own_words(encoder: PromptEncoder, template: Template, most: int) -> Slotted
     """The words before the mask as trigger tokens: the same ids, as many words as fit."""
     pieces = list(template.pieces)
     at = _mask_at(pieces)
+    if at and isinstance(pieces[at - 1], Role):
+        at -= 1
     literal = pieces[at - 1] if at else None
     if not isinstance(literal, Literal):
         return None
@@ -139,7 +142,8 @@ def _own_words(encoder: PromptEncoder, template: Template, most: int) -> Slotted
 def _fresh(encoder: PromptEncoder, template: Template, count: int, side: int) -> Slotted:
     """Fresh trigger tokens before all (-1), before the mask (0) or behind all (1)."""
     pieces = list(template.pieces)
-    at = {-1: 0, 0: _mask_at(pieces), 1: len(pieces)}[side]
+    first = pieces.index(Role(USER)) + 1 if template.is_chat else 0
+    at = {-1: first, 0: _mask_at(pieces), 1: len(pieces)}[side]
     word = encoder.text_ids(_NEUTRAL)[-1]
     chosen = None
     for before, after in ((" ", " "), ("", " "), ("", ""), (" ", "")):
@@ -167,8 +171,10 @@ def _mask_at(pieces: Sequence[Piece]) -> int:
 
 
 def _ends_in_space(pieces: Sequence[Piece], space: str) -> bool:
+    """Whether no space is wanted behind some pieces: none stands where a role's part begins."""
     last = pieces[-1]
-    return not space or (isinstance(last, Literal) and last.text.endswith(" "))
+    is_there = isinstance(last, Literal) and last.text.endswith(" ")
+    return not space or is_there or isinstance(last, Role)
 
 
 def _without_space(pieces: Sequence[Piece]) -> list[Piece]:

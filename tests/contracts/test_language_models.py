@@ -344,6 +344,84 @@ def test_special_tokens_in_a_text_are_text(model: MaskedLanguageModel) -> None:
             assert len(encoding.ids) >= len(ends.ids) + 3  # it is spelled, not dropped
 
 
+CHATS = (
+    "{user:}Good? {text}{assistant:}{mask}",
+    "{user:} {text} \n{assistant:}So: {mask}.",
+    "{system:}It {{is}}.\n{user:}{text}{assistant:}It was {mask}",
+)
+SENT = ("llama", "qwen2")  # families with a chat template: one trims, the other does not
+in_chats = pytest.mark.parametrize(
+    ("family", "template"), [(family, template) for family in SENT for template in CHATS]
+)
+
+
+def sent(model: MaskedLanguageModel, template: str, text: str, **options: bool) -> list[int]:
+    """What transformers makes of a chat: the messages, then the beginning of the answer."""
+    tokenizer, parts = model.encoder.tokenizer, Template.parse(template).parts
+    written = {
+        role: Template("", part).render({"text": text}, mask="\0") for role, part in parts.items()
+    }
+    answer = written.pop("assistant").partition("\0")[0].removesuffix(" ")
+    messages = [{"role": role, "content": content} for role, content in written.items()]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, **options)
+    return [*ids["input_ids"], *tokenizer(answer, add_special_tokens=False)["input_ids"]]
+
+
+@in_chats
+@given(text=plain_texts)
+@example("  spaced  text, don't \n")
+@example("\x1f\u3000")
+def test_a_chat_is_what_transformers_makes_of_it(
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, text: str
+) -> None:
+    model = models(family)
+    (found,) = model.encoder._encode_texts(frame(template), [{"text": text}], 1)
+    assert list(found.ids) == sent(model, template, text)
+    assert found.mask_positions == (len(found.ids) - 1,)
+
+
+LOOK_ALIKES = (
+    *tiny_models.LLAMA_SPECIALS,
+    *tiny_models.LLAMA_HEADERS,
+    *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "assistant", "{assistant:}", "{user:}"),
+    *("{text}", "{mask}", "{{", "}}", "{% raw %}", "{{ messages }}", "\n", " ", "good"),
+)
+
+
+@in_chats
+@given(text=st.lists(st.sampled_from(LOOK_ALIKES), max_size=6).map("".join))
+def test_what_looks_like_a_chat_in_a_text_is_text(
+    models: Callable[[str], MaskedLanguageModel], family: str, template: str, text: str
+) -> None:
+    model = models(family)
+    (found,) = model.encoder._encode_texts(frame(template), [{"text": text}], 1)
+    assert list(found.ids) == sent(model, template, text, sanitize_control_tokens=True)
+
+
+@pytest.mark.parametrize("template", CHATS)
+def test_every_causal_family_reads_chats(causal: MaskedLanguageModel, template: str) -> None:
+    """As plain text where the tokenizer has no chat template."""
+    encoder = causal.encoder
+    assert encoder.writes_chats is (encoder.tokenizer.chat_template is not None)
+    encoder.check(Template.parse(template))
+    batch = encoder.encode(frame(template), examples(*TEXTS))
+    for found, encoding in zip(everything(causal, batch), batch, strict=True):
+        wanted, largest = oracle(causal, encoding)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
+    record = encoder.record(frame(template), ["great"])
+    assert not record.ids_only
+    token = encoder.tokenizer.decode(list(record.words["great"]))
+    assert token == (" great" if " {mask}" in template else "great")
+
+
+@pytest.mark.parametrize("template", CHATS)
+def test_a_masked_family_refuses_chats(masked: MaskedLanguageModel, template: str) -> None:
+    with pytest.raises(TemplateError, match="only causal models"):
+        masked.encoder.check(Template.parse(template))
+    with pytest.raises(TemplateError, match="only causal models"):
+        encode(masked, template, text="A film")
+
+
 def test_a_special_token_as_a_word_is_spelled(masked: MaskedLanguageModel) -> None:
     tokenizer = masked.encoder.tokenizer
     ids = masked.encoder.word_ids(frame(COMMON), tokenizer.mask_token)

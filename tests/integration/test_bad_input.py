@@ -165,6 +165,26 @@ SPACES = {
     "an unknown key": ("name: tiny", "name: tiny\nseed: 1", "did you mean 'seeds'?"),
     "no YAML": ("name: tiny", "name: {tiny", "not valid YAML"),
     "other labels": ("labels: [neg, pos]", "labels: [neg, pos, mid]", "no words"),
+    "two system parts": (
+        TEMPLATE,
+        '"{system:}a{system:}b{user:}{text}{assistant:}{mask}"',
+        "has 2 system parts; a chat is written {system:} (which may be left out), {user:},",
+    ),
+    "a mask outside of the assistant's part": (
+        TEMPLATE,
+        '"{user:}{text} {mask}{assistant:}so"',
+        "has its {mask} outside of the assistant's part",
+    ),
+    "a part of no role": (
+        TEMPLATE,
+        '"{usr:}{text}{assistant:}{mask}"',
+        "{usr:} at column 1 of template '{usr:}{text}{assistant:}{mask}' is not a slot",
+    ),
+    "a chat demanded, and none there": (
+        "name: tiny",
+        "name: tiny\nchat: required",
+        "chat is required, but no template is a chat; write one, as in",
+    ),
     "an unknown calibration": ("[none, contextual", "[none, contextal", "'contextal'; did you"),
 }
 
@@ -215,6 +235,20 @@ def test_a_seed_that_the_model_cannot_take(
     bad = tmp_path / "bad.yaml"
     bad.write_text(space.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     assert expected in message(search(out, "--space", bad))
+    assert not out.exists()
+
+
+def test_chats_alone_for_a_masked_model(
+    search: Search, space: Path, tmp_path: Path, out: Path
+) -> None:
+    text = space.read_text(encoding="utf-8")
+    chat = '"{user:}{text}{assistant:}{mask}"'
+    for template in (TEMPLATE, '"{mask} film : {text}"'):
+        assert template in text
+        text = text.replace(template, chat)
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    found = message(search(out, "--space", tmp_path / "bad.yaml"))
+    assert "is written as the messages of a chat, which only causal models are sent; take" in found
     assert not out.exists()
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny_models
+import transformers
 
 import autoprompt as ap
-from autoprompt.errors import InputError, ModelError, TemplateError, VerbalizerError
+from autoprompt.errors import (
+    InputError,
+    ModelError,
+    PromptError,
+    TemplateError,
+    VerbalizerError,
+)
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.progress import Observer
 
@@ -94,8 +102,9 @@ def test_what_a_causal_model_cannot_read_is_left_out(
 ) -> None:
     notes = Notes()
     result = search(task, family_models("llama"), SPACE.replace(old, new, 1), observer=notes)
-    note = next(note for note in notes.heard if "reads left to right never sees" in note)
-    assert note.startswith("1 templates")
+    note = next(note for note in notes.heard if "which this model cannot read" in note)
+    assert note.startswith("1 seed prompts, patterns and options of the space are left out")
+    assert "never sees: it reads left to right" in note
     assert all(prompt.template.text.rstrip(" .!").endswith("{mask}") for prompt in result.seeds)
 
 
@@ -123,6 +132,108 @@ def test_seeds_that_a_causal_model_cannot_read_are_refused_before_anything_is_wr
         space = space.replace(old, new, 1)
     with pytest.raises(error, match=message):
         search(task, family_models("llama"), space, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_a_causal_model_cannot_read_are_left_out(
+    task: Path, family_models: Models
+) -> None:
+    space = SPACE.replace('end: [" .", "!", ""]', 'end: [" film .", " .", " , no", "!", ""]')
+    notes = Notes()
+    result = search(task, family_models("llama"), space, observer=notes)
+    assert result.prompts == 6
+    assert not [note for note in notes.heard if "failed" in note]
+    note = next(note for note in notes.heard if "which this model cannot read" in note)
+    assert note.startswith("2 seed prompts, patterns and options")
+
+
+# -- chats and instructions -------------------------------------------------------------------
+
+INSTRUCTIONS = """
+instructions:
+  seeds:
+    - template: "{user:}good ? {text}{assistant:}{mask}"
+      verbalizer: {neg: [bad], pos: [good]}
+  patterns: ["{who}{user:}{task} {text}{assistant:}{stem} {mask}"]
+  slots:
+    who: ["", "{system:}a film"]
+    task: ["what is it ?", "good or bad ?"]
+"""
+SHORT = "demonstrations: {per_label: [0, 1]}\n"  # chats leave no room for them in the tiny models
+CHAT_SPACE = SPACE.replace(SHORT, "") + INSTRUCTIONS
+ALL_CHATS = CHAT_SPACE.replace("{text} it was", "{user:}so {text}{assistant:}it was").replace(
+    "film : {text} . answer", "{user:}{text}{assistant:}answer"
+)
+REFUSES_SYSTEM = "{{ raise_exception('no system') if messages[0].role == 'system' }}"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_search_over_chats_ships_what_it_scored(
+    task: Path, family_models: Models, tmp_path: Path, family: str
+) -> None:
+    """With a chat template and, as plain text, without one."""
+    model, notes = family_models(family), Notes()
+    result = search(task, model, ALL_CHATS, out=tmp_path / "run", observer=notes)
+    assert result.prompts == 6
+    assert not [note for note in notes.heard if "failed" in note]
+    told = [note for note in notes.heard if "no chat template" in note]
+    if family == "gpt2":
+        assert told[0].startswith("4 seed prompts and patterns are chats, and the model's")
+    else:
+        assert not told
+    best = ap.Prompt.load(tmp_path / "run" / "best.json")
+    assert best.tokens is not None
+    assert not best.tokens.ids_only
+    scored = ap.Predictor(best, model).score(ap.Task.load(task).splits["test"])
+    assert scored.metric("accuracy") == pytest.approx(best.scores["test"]["accuracy"]["value"])
+
+
+def test_a_masked_search_is_the_same_with_instructions_and_without(
+    task: Path, family_models: Models
+) -> None:
+    runs = []
+    for space in (CHAT_SPACE, CHAT_SPACE.replace(INSTRUCTIONS, "")):
+        notes = Notes()
+        result = search(task, family_models("bert"), space, observer=notes)
+        runs.append((result.best.to_dict(), result.ledger.forwards, notes.heard))
+    assert runs[0] == runs[1]
+
+
+def test_a_chat_prompt_is_refused_by_another_chat_template(
+    task: Path, family_models: Models, model_directory: Callable[[str], Path], tmp_path: Path
+) -> None:
+    result = search(task, family_models("llama"), CHAT_SPACE, out=tmp_path / "run")
+    copy = shutil.copytree(model_directory("llama"), tmp_path / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(copy)
+    tokenizer.chat_template = tiny_models.LLAMA_CHAT.replace("trim", "upper")
+    tokenizer.save_pretrained(copy)
+    with pytest.raises(PromptError, match="another tokenizer"):
+        ap.Predictor(result.best, ap.load_model(str(copy)))
+
+
+def test_system_messages_are_left_out_where_the_chat_template_knows_none(
+    task: Path, model_directory: Callable[[str], Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(model_directory("llama"), tmp_path / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(copy)
+    tokenizer.chat_template = REFUSES_SYSTEM + tiny_models.LLAMA_CHAT
+    tokenizer.save_pretrained(copy)
+    notes = Notes()
+    search(task, ap.load_model(str(copy)), CHAT_SPACE, observer=notes)
+    assert not [note for note in notes.heard if "failed" in note]
+    note = next(note for note in notes.heard if "which this model cannot read" in note)
+    assert note.startswith("1 seed prompts, patterns and options")
+    assert "refuses it (no system)" in note
+
+
+def test_a_space_may_demand_a_chat_template(
+    task: Path, family_models: Models, tmp_path: Path
+) -> None:
+    space = CHAT_SPACE + "chat: required\n"
+    assert search(task, family_models("llama"), space).prompts == 6
+    message = r"demands a chat template \(`chat: required`\).* has none; take a model"
+    with pytest.raises(ModelError, match=message):
+        search(task, family_models("gpt2"), space, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

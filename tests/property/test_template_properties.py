@@ -9,11 +9,13 @@ from autoprompt.templates import (
     Field,
     Literal,
     Mask,
+    Role,
     Template,
     Trigger,
     escape,
     slot_names,
     substitute,
+    written,
 )
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -100,6 +102,67 @@ def test_parse_refuses_or_gives_a_whole_template(text):
 def test_substituting_nothing_changes_nothing(mixed):
     written = "".join(text for text, _ in mixed)
     assert substitute(written, {}) == written
+
+
+marks = st.text(st.sampled_from("{}:")).map("user".join) | st.sampled_from(
+    ["{user:}", "{system:}x", "{{assistant:}}", "{mask}", "{user:"]
+)
+
+
+@st.composite
+def chats(draw):
+    """Pieces of a chat, in order."""
+
+    def part(*needed):
+        own = [*needed, Literal("so"), *draw(st.sampled_from([[], [Trigger(2)], [Field("b")]]))]
+        own += [Literal(text) for text in [draw(texts | marks)] if text]
+        mixed = draw(st.permutations(own))
+        return [piece for piece in mixed for piece in (piece, Literal("|"))]
+
+    system = draw(st.sampled_from([[], [Role("system"), *part()]]))
+    return [*system, Role("user"), *part(Field("text")), Role("assistant"), *part(Mask())]
+
+
+@given(chats())
+def test_a_chat_is_read_as_it_is_written(mixed):
+    template = Template.of(mixed)
+    assert template.is_chat
+    roles = [piece.name for piece in mixed if isinstance(piece, Role)]
+    assert list(template.parts) == roles
+    assert [written(part) for part in template.parts.values()] == [
+        written(part) for part in Template("", tuple(mixed)).parts.values()
+    ]
+    assert Template.parse(template.text) == template
+    assert substitute(template.text, {}) == template.text
+
+
+@given(chats(), texts | marks)
+def test_marks_of_roles_in_a_text_are_text(mixed, text):
+    template = Template.of(mixed)
+    fields = dict.fromkeys(template.fields, text)
+    triggers = ["T"] * len(template.trigger_counts)
+    expected = ""
+    for piece in mixed:
+        match piece:
+            case Literal(own):
+                expected += own
+            case Field():
+                expected += text
+            case Role(name):
+                expected += f"{{{name}:}}"
+            case _:
+                expected += "M" if piece == Mask() else "T"
+    assert template.render(fields, "M", triggers) == expected
+
+
+@given(marks)
+def test_escaped_marks_of_roles_are_text(mark):
+    template = Template.parse("{user:}" + escape(mark) + "{text}|{assistant:}{mask}")
+    assert template.parts["user"] == (
+        *([Literal(mark)] if mark else []),
+        Field("text"),
+        Literal("|"),
+    )
 
 
 @given(pieces(), names, texts)

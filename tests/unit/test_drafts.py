@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoprompt.drafts import draft_space, is_drafted, label_word
 from autoprompt.errors import InputError, TaskError
+from autoprompt.models.causal import check_order
 from autoprompt.spaces import SearchSpace, shipped_spaces
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
@@ -62,6 +63,26 @@ def test_every_seed_shows_every_field(count: int) -> None:
     fields = ["one", "two", "three"][:count]
     space = SearchSpace.parse(draft_space("task", fields, ["a", "b"]))
     assert all(set(seed.template.fields) == set(fields) for seed in space.seeds)
+
+
+@pytest.mark.parametrize("fields", [["text"], ["a", "b"], ["a", "b", "c"]])
+def test_instructions_name_the_words_and_come_as_a_chat_and_as_plain_text(
+    fields: list[str],
+) -> None:
+    space = SearchSpace.parse(draft_space("task", fields, ["{SPAM}", "not_spam"]))
+    chat, plain = space.instructions.seeds
+    assert (chat.template.is_chat, plain.template.is_chat) == (True, False)
+    for seed in (chat, plain):
+        check_order(seed.template)
+        shown = seed.template.render(dict.fromkeys(fields, "x"), "")
+        assert "Answer with one of these: {spam}, not spam." in shown
+        assert set(seed.template.fields) == set(fields)
+        assert seed.words == space.seeds[0].words
+    texts = {
+        space.for_family("causal").compose(p, dict.fromkeys(p.slots, 0)).text
+        for p in space.instructions.patterns
+    }
+    assert texts == {chat.template.text, plain.template.text}
 
 
 def test_labels_that_give_one_word_are_named() -> None:

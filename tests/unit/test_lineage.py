@@ -18,6 +18,7 @@ token = st.sampled_from(
         "{mask}",
         "{text}",
         "{trigger:3}",
+        "{user:}",
         "-",
         "+",
         "[",
@@ -42,6 +43,7 @@ texts |= st.lists(token, max_size=8).map("".join)
         ("{trigger:3}({mask})!?", ["{trigger:3}", "(", "{mask}", ")", "!", "?"]),
         ("don't naïve\n2nd", ["don", "'", "t", "naïve", "2nd"]),
         ("{{ {text_a} }}", ["{", "{", "{text_a}", "}", "}"]),
+        ("{user:}{user} so{assistant:}", ["{user:}", "{user}", "so", "{assistant:}"]),
         ("{not a slot}", ["{", "not", "a", "slot", "}"]),
     ],
 )

@@ -1,11 +1,13 @@
 """The search spaces that ship: each must load, fit its label sets, and know its own seeds."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from autoprompt.models.causal import check_order
 from autoprompt.spaces import SearchSpace, shipped_spaces
-from autoprompt.templates import substitute
+from autoprompt.templates import Template, substitute
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 NAMES = ["nli", "paraphrase", "question_type", "sentiment", "topic"]
@@ -92,3 +94,42 @@ def all_templates(space: SearchSpace, pattern) -> list[str]:
     for name in pattern.slots:
         texts = [substitute(text, {name: option}) for text in texts for option in space.slots[name]]
     return texts
+
+
+# -- instructions -----------------------------------------------------------------------------
+
+SLOTS = {"role", "context", "task_description", "format", "steps"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_instructions_say_what_to_do_and_how_to_answer(name):
+    assert set(SearchSpace.load(name).instructions.slots) >= SLOTS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_causal_model_reads_every_instruction(name):
+    space = SearchSpace.load(name)
+    own = replace(space, seeds=space.instructions.seeds, patterns=space.instructions.patterns)
+    whole = space.for_family("causal")
+    texts = [text for pattern in own.patterns for text in all_templates(whole, pattern)]
+    for template in [*map(Template.parse, texts), *(seed.template for seed in own.seeds)]:
+        check_order(template)
+    assert [seed.template.text for seed in own.seeds if seed.template.text not in texts] == []
+    assert [text for text in texts if "  " in text or text != text.strip()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_instructions_are_chats_and_plain_text(name):
+    """A model without a chat template and a seq2seq one have plain text to begin with."""
+    own = SearchSpace.load(name).instructions
+    assert {seed.template.is_chat for seed in own.seeds} == {True, False}
+    assert {"{user:}" in pattern.text for pattern in own.patterns} == {True, False}
+    assert not any("{user:}" in option for options in own.slots.values() for option in options)
+
+
+@pytest.mark.parametrize(("name", "labels"), LABEL_SETS)
+def test_words_of_instructions_are_single_plain_words(name, labels):
+    space = restricted(name, labels).for_family("causal")
+    words = [w for words in space.label_candidates().values() for w in words]
+    assert [word for word in words if not ONE_WORD.match(word)] == []
+    assert len(space.verbalizers()) > len(restricted(name, labels).verbalizers())

@@ -553,3 +553,116 @@ def test_fingerprint_follows_how_a_space_is_searched(old, new):
     assert old in SEARCHED
     changed = SearchSpace.parse(SEARCHED.replace(old, new, 1))
     assert changed.fingerprint() != SearchSpace.parse(SEARCHED).fingerprint()
+
+
+# -- instructions and chats -------------------------------------------------------------------
+
+INSTRUCTED = (
+    FULL
+    + """\
+instructions:
+  seeds:
+    - template: "{user:}Good? {text}{assistant:}{mask}"
+      verbalizer: {neg: [no], pos: [yes]}
+  patterns: ["{who}{user:}{task} {text}{assistant:}{mask}", "{task} {text} {stem} {mask}"]
+  slots:
+    who: ["", "{system:}You judge."]
+    task: ["Good or bad?", "What is it?"]
+"""
+)
+
+
+def test_instructions_are_read():
+    own = SearchSpace.parse(INSTRUCTED).instructions
+    assert [seed.words for seed in own.seeds] == [{"neg": ("no",), "pos": ("yes",)}]
+    assert [pattern.slots for pattern in own.patterns] == [("who", "task"), ("task", "stem")]
+    assert own.slots == {
+        "who": ("", "{system:}You judge."),
+        "task": ("Good or bad?", "What is it?"),
+    }
+
+
+def test_a_masked_model_gets_no_instructions():
+    found = SearchSpace.parse(INSTRUCTED).for_family("masked")
+    assert found == SearchSpace.parse(FULL)
+    assert found.fingerprint() == SearchSpace.parse(FULL).fingerprint()
+
+
+@pytest.mark.parametrize("family", ["causal", "seq2seq"])
+def test_other_models_get_instructions_beside_the_rest(family):
+    whole = SearchSpace.parse(INSTRUCTED)
+    found = whole.restricted(["text"], ["pos", "neg"]).for_family(family)
+    assert [seed.template for seed in found.seeds] == [
+        seed.template for seed in (*whole.seeds, *whole.instructions.seeds)
+    ]
+    assert found.patterns == whole.patterns + whole.instructions.patterns
+    assert set(found.slots) == {"stem", "end", "who", "task"}
+    assert list(found.seeds[-1].words) == ["pos", "neg"]
+    assert found.fingerprint() != whole.for_family("masked").fingerprint()
+    assert found.for_family(family) == found
+
+
+def test_instructions_may_be_seeds_alone():
+    text = INSTRUCTED.partition('  patterns: ["{who}')[0]
+    own = SearchSpace.parse(text).instructions
+    assert (len(own.seeds), own.patterns, own.slots) == (1, (), {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "reason"),
+    [
+        ("  seeds:\n    - t", "  seed:\n    - t", "  seed:", "did you mean 'seeds'?"),
+        ("[yes]", "[no]", "{neg: [no]", "stands for 'neg' too"),
+        ("    who:", "    stem:", '    stem: [""', "'stem' stands under templates too; use that"),
+        ("{task} {text} {stem}", "{tsak} {text}", "{tsak}", "{tsak}; did you mean 'task'?"),
+        ("{system:}You", "{sytem:}You", "{sytem:}", "{sytem:} at column 1"),
+        ("{system:}You judge.", "{user:}Hm.", "{who}", "has 2 user parts"),
+        ("{system:}You judge.", "{system:}", "{who}", "has an empty system part"),
+        ('"{who}{user:}', '"{user:}', "instructions:", "no pattern uses the slot 'who'"),
+    ],
+)
+def test_bad_instructions_give_their_line(old, new, where, reason):
+    assert old in INSTRUCTED
+    text = INSTRUCTED.replace(old, new, 1)
+    message = message_of(text)
+    assert message.startswith(f"toy.yaml, line {text[: text.rindex(where)].count(chr(10)) + 1}: ")
+    assert reason in message
+
+
+@pytest.mark.parametrize("text", ["{}", "{slots: {a: [x]}}"])
+def test_instructions_need_seeds_or_patterns(text):
+    message = message_of(f"{TOY}instructions: {text}\n")
+    assert "instructions needs the key 'patterns', or 'seeds' alone" in message
+
+
+@pytest.mark.parametrize("value", ["optional", "required"])
+def test_chat_is_read(value):
+    assert SearchSpace.parse(f"{INSTRUCTED}chat: {value}\n").chat == value
+    assert SearchSpace.parse(INSTRUCTED).chat == "optional"
+
+
+@pytest.mark.parametrize("where", ["seed", "pattern", "option"])
+def test_chat_may_be_required_where_there_is_one(where):
+    chat = "{user:}{text}{assistant:}{mask}"
+    pattern, option = {"seed": ("", ""), "pattern": (chat, "x"), "option": ("{a}", chat)}[where]
+    text = with_patterns(f'"{pattern}"', f'{{a: ["{option}"]}}' if where == "option" else "")
+    text = TOY.replace("{text} It was {mask}.", chat) if where == "seed" else text
+    assert SearchSpace.parse(f"{text}chat: required\n").chat == "required"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("always", "chat must be one of optional, required, not 'always'"),
+        ("[required]", "chat must be text"),
+        ("required", "chat is required, but no template is a chat"),
+    ],
+)
+def test_bad_chat_gives_its_line(value, reason):
+    assert f"line 9: {reason}" in message_of(f"{TOY}chat: {value}\n")
+
+
+def test_marks_of_roles_are_valid_names_of_a_pattern():
+    message = message_of(with_patterns('"{user}{text}{assistant:}{mask}"'))
+    assert "unknown slot {user}; did you mean 'user:'?" in message
+    assert "valid: text, mask, demonstrations, trigger, system:, user:, assistant:" in message

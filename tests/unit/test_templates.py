@@ -9,11 +9,14 @@ from autoprompt.templates import (
     Field,
     Literal,
     Mask,
+    Role,
     Template,
     Trigger,
     escape,
+    merged,
     slot_names,
     substitute,
+    written,
 )
 
 
@@ -204,3 +207,94 @@ def test_substitute_does_not_fill_what_it_put_in():
 def test_escaped_text_stands_for_itself():
     text = "{mask} }{ {{x}}"
     assert Template.parse(escape(text) + "{text}{mask}").pieces[0] == Literal(text)
+
+
+# -- chats ------------------------------------------------------------------------------------
+
+CHAT = "{system:}Judge.{user:}Good? {text}{assistant:}So: {mask}."
+
+
+def test_parts_of_a_chat():
+    template = Template.parse(CHAT)
+    assert template.is_chat
+    assert template.pieces[:3] == (Role("system"), Literal("Judge."), Role("user"))
+    assert template.parts == {
+        "system": (Literal("Judge."),),
+        "user": (Literal("Good? "), Field("text")),
+        "assistant": (Literal("So: "), Mask(), Literal(".")),
+    }
+
+
+def test_fields_may_have_the_names_of_roles():
+    """Prompts of before have such fields."""
+    template = Template.parse("{system} {user} {mask} {assistant}", ["system", "user", "assistant"])
+    assert not template.is_chat
+    assert template.parts == {}
+    assert template.fields == ("system", "user", "assistant")
+    assert Template.parse("{user:}{user}{assistant:}{mask}").fields == ("user",)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("Hm. {user:}{text}{assistant:}{mask}", "something in front of {user:}"),
+        ("{demonstrations}{user:}{text}{assistant:}{mask}", "something in front of {user:}"),
+        ("{system:}a{system:}b{user:}{text}{assistant:}{mask}", "2 system parts"),
+        ("{user:}a{assistant:}b{user:}{text}{assistant:}{mask}", "2 user parts"),
+        ("{user:}{text}{system:}Judge.{assistant:}{mask}", "the parts user, system, assistant"),
+        ("{system:}Judge.{assistant:}{text} {mask}", "the parts system, assistant"),
+        ("{user:}{text} {mask}", "the parts user"),
+        ("{assistant:}{text} {mask}", "the parts assistant"),
+        ("{user:}{text} {mask}{assistant:}So", "its {mask} outside of the assistant's part"),
+        ("{system:}{mask}{user:}{text}{assistant:}", "its {mask} outside of the assistant's part"),
+        ("{system:}{user:}{text}{assistant:}{mask}", "an empty system part"),
+        ("{user:} \n{assistant:}{text} {mask}", "an empty user part"),
+        ("{user:}{demonstrations}{assistant:}{text} {mask}", "an empty user part"),
+    ],
+)
+def test_chats_out_of_order_are_refused(text, what):
+    message = message_of(text)
+    assert message.startswith(f"template {text!r} has {what}; a chat is written {{system:}}")
+
+
+@pytest.mark.parametrize("slot", ["asistant:", "user:3", "user :", "User:", "tool:"])
+def test_unknown_roles_are_refused_with_the_known_ones(slot):
+    message = message_of(f"{{mask}} {{{slot}}} {{text}}")
+    assert "at column 8 of template" in message
+    assert "begins a part of a chat (system:, user:, assistant:)" in message
+
+
+def test_a_mark_without_its_colon_is_suggested():
+    message = message_of("{user}{text}{assistant}{mask}", ["text"])
+    assert "unknown slot {user}; did you mean 'user:'?" in message
+
+
+def test_a_chat_is_rendered_with_its_marks():
+    assert Template.parse(CHAT).render({"text": "{user:}"}, mask="_") == (
+        "{system:}Judge.{user:}Good? {user:}{assistant:}So: _."
+    )
+
+
+def test_a_chat_as_plain_text():
+    template = Template.parse(CHAT)
+    plain = template.unmarked()
+    assert written(plain.pieces) == "Judge.\nGood? {text}\nSo: {mask}."
+    assert plain.text == template.text  # messages are about what was written
+    assert written(template.unmarked(("user", "assistant")).pieces) == "Good? {text}\nSo: {mask}."
+    bare = Template.parse("{text} {mask}")
+    assert bare.unmarked() is bare
+
+
+def test_pieces_of_a_chat_give_it_again():
+    assert Template.of(Template.parse(CHAT).pieces) == Template.parse(CHAT)
+
+
+def test_marks_stay_when_slots_are_filled():
+    pattern = "{system:}{who}{user:}{text}{assistant:}{mask}"
+    assert slot_names(pattern) == ["system:", "who", "user:", "text", "assistant:", "mask"]
+    assert substitute(pattern, {"who": "Judge."}) == pattern.replace("{who}", "Judge.")
+
+
+def test_literals_that_touch_are_merged():
+    pieces = [Literal("a"), Literal(""), Literal("b"), Mask(), Literal("")]
+    assert merged(pieces) == (Literal("ab"), Mask())

@@ -44,6 +44,11 @@ def test_empty_word_is_refused(word):
         Verbalizer.of({"neg": [word], "pos": ["good"]})
 
 
+def test_a_word_with_a_nul_is_refused():
+    with pytest.raises(VerbalizerError, match=r"'a\\x00b' holds a NUL character; remove it"):
+        Verbalizer.of({"neg": ["a\0b"], "pos": ["good"]})
+
+
 @pytest.mark.parametrize("twin", ["good", "Good", " good", "ｇｏｏｄ", "GOOD "])
 def test_word_of_two_labels_is_refused(twin):
     """BAD_INPUTS 34, as far as text goes; case and width do not make another word."""

@@ -100,3 +100,12 @@ def test_no_change_gives_the_same_template_twice() -> None:
 def test_the_table_names_a_phrase_once_in_a_row() -> None:
     for row in SYNONYMS:
         assert len(row) == len({phrase.lower() for phrase in row}) > 1
+
+
+def test_the_parts_of_a_chat_stay_in_their_order() -> None:
+    template = Template.parse("{system:}Judge.{user:}Review: {text}{assistant:}The answer: {mask}.")
+    found = wordings(template)
+    assert found["lower case"].text == (
+        "{system:}judge.{user:}review: {text}{assistant:}the answer: {mask}."
+    )
+    assert all(list(changed.parts) == list(template.parts) for changed in found.values())

@@ -20,6 +20,14 @@ seeds:
   - template: "{text} It was {mask}."
     verbalizer: {a: [great], b: [unspeakable, "\\U0001F3AC"]}
 """
+OTHERS = """\
+instructions:
+  seeds:
+    - template: "{user:}Good?\\n{text}{assistant:}{mask}"
+      verbalizer: {a: [good], b: [bad]}
+seeds:
+  - template: "{mask} news: {text}"
+    verbalizer: {a: [great], b: [bad]}"""
 
 
 def test_list_names_every_space() -> None:
@@ -60,6 +68,30 @@ def test_shipped_spaces_are_valid(name: str) -> None:
     done = autoprompt("spaces", "validate", name)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"{name}: valid. ")
+
+
+def test_validate_counts_what_instructions_add() -> None:
+    done = autoprompt("spaces", "validate", "sentiment")
+    assert "6 seeds, 10 patterns giving 530 templates, calibration none, contextual" in done.out
+    assert "for models that are not masked ones: 9 seeds, 13 patterns giving " in done.out
+
+
+def test_validate_shows_which_seeds_a_causal_model_reads(
+    tmp_path: Path, model_directory: Callable[[str], Path]
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        SPACE.replace('[unspeakable, "\\U0001F3AC"]', "[bad]").replace("seeds:", OTHERS),
+        encoding="utf-8",
+    )
+    done = autoprompt("spaces", "validate", space, "--model", model_directory("llama"))
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()[1:]
+    assert lines[0] == "  {mask} news: {text}"
+    assert lines[1].startswith("    left out by a search on this model: template '{mask} news")
+    assert lines[2:5] == ["  {text} It was {mask}.", "    a: great = Ġgreat", "    b: bad = Ġbad"]
+    assert lines[5] == "  {user:}Good?\\n{text}{assistant:}{mask}"
+    assert lines[6:] == ["    a: good = good", "    b: bad = bad"]
 
 
 def test_validate_names_the_line_of_a_mistake(tmp_path: Path) -> None:

@@ -155,6 +155,45 @@ def test_a_causal_model_gets_no_slot_after_the_mask(family_models: Models, famil
         slotted(encoder, template, ["suffix"], 2)
 
 
+CHATS = {
+    # The last words before the mask, of the assistant or else of the user.
+    "{user:}{text} or so ?{assistant:}it was {mask}": "'it was' as trigger tokens",
+    "{user:}{text} it was ?{assistant:}{mask}": "'was ?' as trigger tokens",
+}
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("text", CHATS)
+def test_own_words_of_a_chat_are_the_ids_of_the_experts_prompt(
+    family_models: Models, family: str, text: str
+) -> None:
+    model, template = family_models(family), Template.parse(text)
+    own = one(model, text, "own_words")
+    assert own.how == CHATS[text]
+    wanted = model.encoder.encode(Frame(template), EXAMPLES)
+    found = model.encoder.encode(own.frame, EXAMPLES)
+    assert [one.ids for one in found] == [one.ids for one in wanted]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize(
+    ("position", "slotted_text"),
+    [
+        ("prefix", "{system:}a{user:}{trigger:2} {text}{assistant:}{mask}"),
+        ("before_mask", "{system:}a{user:}{text}{assistant:}{trigger:2} {mask}"),
+        ("own_words", "{system:}a{user:}{text}{assistant:}{trigger:2} {mask}"),  # there are none
+    ],
+)
+def test_fresh_tokens_stay_within_the_parts_of_a_chat(
+    family_models: Models, family: str, position: str, slotted_text: str
+) -> None:
+    model = family_models(family)
+    found = one(model, "{system:}a{user:}{text}{assistant:}{mask}", position, 2)
+    assert found.template.text == slotted_text
+    encodings = model.encoder.encode(found.frame, EXAMPLES)
+    assert all(len(encoding.trigger_positions) == 2 for encoding in encodings)
+
+
 @families
 def test_slots_of_the_template_are_kept(family_models: Models, family: str) -> None:
     encoder = family_models(family).encoder

@@ -367,8 +367,66 @@ def gpt_neox() -> tuple[Any, Any]:
     return tokenizer, config
 
 
+def mistral() -> tuple[Any, Any]:
+    """A sliding window over fewer tokens than a sequence has."""
+    config = transformers.MistralConfig(
+        vocab_size=len(llama()[0]),
+        hidden_size=32,
+        intermediate_size=64,
+        num_key_value_heads=1,
+        max_position_embeddings=MAX_LENGTH,
+        sliding_window=6,
+        bos_token_id=0,
+        eos_token_id=1,
+        **SIZES,
+    )
+    return llama()[0], config
+
+
+def bloom() -> tuple[Any, Any]:
+    """ALiBi: it takes no positions, and tells no length."""
+    tokenizer = transformers.GPT2Tokenizer(
+        *byte_level_bpe(["<unk>", "<s>", "</s>", "<pad>"]),
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=MAX_LENGTH,
+    )
+    config = transformers.BloomConfig(
+        vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.3
+    )
+    return tokenizer, config
+
+
+def opt() -> tuple[Any, Any]:
+    """Its positions begin at 2, and its head follows a part of its body."""
+    vocabulary, merges = byte_level_bpe(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer = transformers.GPT2Tokenizer(
+        vocabulary, merges, unk_token="<unk>", bos_token="</s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="</s> $A", pair="</s> $A </s> $B", special_tokens=[("</s>", vocabulary["</s>"])]
+    )
+    config = transformers.OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=MAX_LENGTH,
+        init_std=0.3,
+        activation_function="gelu",  # tests of gradients take finite differences
+        bos_token_id=vocabulary["</s>"],
+        eos_token_id=vocabulary["</s>"],
+        pad_token_id=vocabulary["<pad>"],
+    )
+    return tokenizer, config
+
+
 CAUSAL: dict[str, Callable[[], tuple[Any, Any]]] = {
-    family.__name__: family for family in (gpt2, llama, qwen2, gpt_neox)
+    family.__name__: family for family in (gpt2, llama, qwen2, gpt_neox, mistral, bloom, opt)
 }
 
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
 from autoprompt.models.sections import PROBE, Fixed, Section, context_of, sections_of
@@ -33,8 +36,8 @@ class Encoding:
 
     Attributes:
         ids: token ids with the special tokens.
-        mask_positions: where the model predicts the word, ascending: at the masks, or for a causal
-            model at the last token before the word.
+        mask_positions: where the model predicts the word's tokens, ascending: at the masks, or for
+            a causal model at the token before each.
         lost: tokens of the example's text that truncation took.
         trigger_positions: where the trigger tokens are, ascending.
     """
@@ -96,7 +99,8 @@ class PromptEncoder:
         Args:
             frame: template, trigger ids and demonstrations.
             examples: their fields fill the template.
-            masks: how many mask tokens stand for `{mask}`.
+            masks: how many tokens the word has that is to stand for `{mask}`: so many mask tokens
+                stand there, or so much room is left (see `asked`).
 
         Raises:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
@@ -108,10 +112,28 @@ class PromptEncoder:
         encoded = self._encode_texts(frame, texts, masks)
         return [
             encoding
-            if len(encoding.ids) <= self.max_length
+            if len(encoding.ids) <= self._limit(masks)
             else self._truncated(frame, fields, masks, encoding)
             for encoding, fields in zip(encoded, texts, strict=True)
         ]
+
+    def asked(
+        self,
+        encodings: Sequence[Encoding],
+        ids: NDArray[np.int64],
+    ) -> tuple[list[Encoding], NDArray[np.int64]]:
+        """The sequences that score words of one token count, in ways that words may share.
+
+        Args:
+            encodings: made by `encode` for words of so many tokens.
+            ids: shape `(words, tokens)`, the words' ids.
+
+        Returns:
+            All sequences of the first way, then of the next, in the order of the encodings; and of
+            each word the index of the way that scores it, at as many mask positions as it has
+            tokens.
+        """
+        return list(encodings), np.zeros(len(ids), dtype=np.int64)  # one way: at the masks
 
     def word_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
         """The ids of a label word at the frame's mask.
@@ -260,6 +282,10 @@ class PromptEncoder:
 
     # -- truncation ---------------------------------------------------------------------------
 
+    def _limit(self, masks: int) -> int:  # noqa: ARG002 (as `asked`)
+        """The most tokens of an encoding for words of some token count."""
+        return self.max_length
+
     def _truncated(
         self, frame: Frame, fields: dict[str, str], masks: int, encoding: Encoding
     ) -> Encoding:
@@ -267,11 +293,12 @@ class PromptEncoder:
         kept = {name: fields[name] for name in frame.template.fields}
         repeats = {name: frame.template.pieces.count(Field(name)) for name in kept}
         # Words merge across a cut, so a cut of n tokens may save more or fewer: cut until it fits.
-        while (surplus := len(encoding.ids) - self.max_length) > 0:
+        while (surplus := len(encoding.ids) - self._limit(masks)) > 0:
             ends = {name: self._token_ends(text) for name, text in kept.items()}
             if not any(ends.values()):
+                needed = self.max_length + surplus
                 raise TemplateError(
-                    f"template {frame.template.text!r} alone has {len(encoding.ids)} tokens, the "
+                    f"template {frame.template.text!r} alone has {needed} tokens, the "
                     f"model takes {self.max_length}; shorten it or show fewer demonstrations"
                 )
             lengths = {name: len(found) for name, found in ends.items()}

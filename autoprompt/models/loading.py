@@ -13,10 +13,12 @@ from typing import Any
 
 from autoprompt.errors import ModelError
 from autoprompt.models.causal import CausalEncoder
+from autoprompt.models.causal_model import CausalLanguageModel
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
 from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import ModelIdentity
 
 
@@ -29,18 +31,32 @@ class Family:
         loader: the class of transformers that loads one.
         table: the table of transformers that lists the configurations which have one.
         encoder: what encodes for it.
+        model: what runs it.
     """
 
     name: str
     loader: str
     table: str
     encoder: type[PromptEncoder]
+    model: type[TransformerModel]
 
 
 # In the order in which they are tried: a BERT can be made causal, but that is not what it is.
 FAMILIES = (
-    Family("masked", "AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING", PromptEncoder),
-    Family("causal", "AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", CausalEncoder),
+    Family(
+        "masked",
+        "AutoModelForMaskedLM",
+        "MODEL_FOR_MASKED_LM_MAPPING",
+        PromptEncoder,
+        MaskedLanguageModel,
+    ),
+    Family(
+        "causal",
+        "AutoModelForCausalLM",
+        "MODEL_FOR_CAUSAL_LM_MAPPING",
+        CausalEncoder,
+        CausalLanguageModel,
+    ),
 )
 
 
@@ -110,7 +126,7 @@ def load_model(
         tokenizer=encoder.fingerprint,
         weights=_digest_of_weights(module),
     )
-    return MaskedLanguageModel(module, encoder, identity)
+    return family.model(module, encoder, identity)
 
 
 def family_of(name: str, config: Any) -> Family:

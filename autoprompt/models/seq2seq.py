@@ -17,10 +17,15 @@ from autoprompt.models.loading import (
     quiet,
     to_device,
 )
+from autoprompt.models.transformer import TransformerModel
 
 # Told to `check_weights`.
 FAMILY = Family(
-    "seq2seq", "AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING", PromptEncoder
+    "seq2seq",
+    "AutoModelForSeq2SeqLM",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    PromptEncoder,
+    TransformerModel,
 )
 
 

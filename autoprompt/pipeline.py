@@ -12,8 +12,7 @@ from typing import Any
 
 from autoprompt.errors import InputError, TemplateError, listing
 from autoprompt.files import write_json
-from autoprompt.models.causal import check_order
-from autoprompt.models.infilling import SentinelInfiller
+from autoprompt.models.infilling import SentinelInfiller, own_infiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
 from autoprompt.progress import Observer, forecast_of
@@ -77,7 +76,7 @@ def search(
         recipe: the way to search, or its name: "default", or a neighbour's: "manual", "petal",
             "lm-bff", "autoprompt".
         generator: a T5 that writes templates in the place of the model itself, where the space or
-            the recipe asks for such.
+            the recipe asks for such; a model that is a T5 writes its own.
         robustness: whether the winner must also hold under other wordings of itself: "none",
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
@@ -99,6 +98,8 @@ def search(
     restricted = space.restricted(task.fields, task.labels)
     readable, unread = _readable(restricted, model)
     table = CandidateTable(way.narrowed(readable))
+    if generator is None and table.space.generated:
+        generator = own_infiller(model)
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
     words = words_to_score(table, model, data.fit)
     scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
@@ -130,13 +131,11 @@ def _readable(space: SearchSpace, model: LanguageModel) -> tuple[SearchSpace, li
     Raises:
         TemplateError: no seed prompt is left.
     """
-    if model.identity.family != "causal":
-        return space, []
     unread: list[str] = []
 
     def reads(template: Template) -> bool:
         try:
-            check_order(template)
+            model.encoder.check(template)
         except TemplateError:
             unread.append(template.text)
             return False
@@ -144,7 +143,7 @@ def _readable(space: SearchSpace, model: LanguageModel) -> tuple[SearchSpace, li
 
     seeds = tuple(seed for seed in space.seeds if reads(seed.template))
     if not seeds:
-        check_order(space.seeds[0].template)
+        model.encoder.check(space.seeds[0].template)
     patterns = tuple(
         pattern
         for pattern in space.patterns

@@ -430,13 +430,68 @@ CAUSAL: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+# -- families with an encoder and a decoder ---------------------------------------------------
+
+
+def t5() -> tuple[Any, Any]:
+    """Sentinels at the end of the vocabulary, which is smaller than the embeddings."""
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in (2, 1, 0)]
+    pieces = [*unigram_pieces(["<pad>", "</s>", "<unk>"], cased=True), *sentinels]
+    tokenizer = transformers.T5Tokenizer(pieces, extra_ids=3, model_max_length=MAX_LENGTH)
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer) + 3,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=3,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        initializer_factor=2.0,
+        feed_forward_proj="gated-gelu",  # as T5 1.1
+        decoder_start_token_id=0,
+    )
+    return tokenizer, config
+
+
+def bart() -> tuple[Any, Any]:
+    """A mask token that swallows the space before it, and positions that begin at 2."""
+    tokenizer = roberta()[0]
+    config = transformers.BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=MAX_LENGTH,
+        init_std=0.3,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    return tokenizer, config
+
+
+SEQ2SEQ: dict[str, Callable[[], tuple[Any, Any]]] = {
+    family.__name__: family for family in (t5, bart)
+}
+
+
 def build(family: str, directory: Path, seed: int = 0) -> Path:
     """Save a tiny model of a family with its tokenizer, as `save_pretrained` does."""
-    tokenizer, config = {**FAMILIES, **CAUSAL}[family]()
-    kind = transformers.AutoModelForCausalLM if family in CAUSAL else None
+    tokenizer, config = {**FAMILIES, **CAUSAL, **SEQ2SEQ}[family]()
+    kind: Any = transformers.AutoModelForMaskedLM
+    if family in CAUSAL:
+        kind = transformers.AutoModelForCausalLM
+    elif family in SEQ2SEQ:
+        kind = transformers.AutoModelForSeq2SeqLM
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = (kind or transformers.AutoModelForMaskedLM).from_config(config)
+        module = kind.from_config(config)
     module.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory

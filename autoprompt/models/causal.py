@@ -67,13 +67,26 @@ class CausalEncoder(PromptEncoder):
             TemplateError: the template does not end in the mask.
             VerbalizerError: as `PromptEncoder.word_ids`.
         """
-        check_order(frame.template)
+        self.check(frame.template)
         return super().word_ids(frame, word)
+
+    def check(self, template: Template) -> None:
+        """Refuse a template that says something after the mask.
+
+        Raises:
+            TemplateError: a slot, or text with letters or digits, stands after the mask.
+        """
+        check_order(template)
+
+    def hiding_triggers(self, encoding: Encoding) -> list[Encoding]:
+        """See `PromptEncoder.hiding_triggers`: each token is predicted by the one before it."""
+        places = tuple(at - 1 for at in encoding.trigger_positions if at)
+        return [replace(encoding, mask_positions=places)] if places else []
 
     # -- the seams of `PromptEncoder` ---------------------------------------------------------
 
-    def _check_mask(self, tokenizer: Any) -> None:
-        """A causal model has no mask token."""
+    def _mask_of(self, tokenizer: Any) -> str:  # noqa: ARG002 (the text ends where a mask would be)
+        return ""
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         head, self._end = super()._special_tokens()
@@ -109,7 +122,7 @@ class CausalEncoder(PromptEncoder):
 
     def _read(self, frame: Frame) -> Frame:
         """The frame up to the word: without the mask, what follows it, and the word's space."""
-        check_order(frame.template)
+        self.check(frame.template)
         pieces: list[Piece] = []
         for piece in frame.template.pieces:
             if isinstance(piece, Mask):

@@ -9,6 +9,14 @@ import torch
 from autoprompt.errors import ModelError
 from autoprompt.models.transformer import TransformerModel
 
+LENGTHS = (  # as configurations name them
+    "max_position_embeddings",
+    "n_positions",
+    "max_encoder_position_embeddings",
+    "max_decoder_position_embeddings",
+)
+RELATIVE = 512  # tokens that T5s were trained on; their relative positions set no limit
+
 
 class MaskedLanguageModel(TransformerModel):
     """A Hugging Face masked language model behind the `LanguageModel` protocol."""
@@ -27,11 +35,14 @@ def usable_length(module: Any, tokenizer: Any) -> int:
         if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding):
             start = 0 if part.padding_idx is None else part.padding_idx + 1
             limits.append(part.num_embeddings - start)
-    configured = getattr(module.config, "max_position_embeddings", None)
-    if configured and configured > 0:
-        limits.append(int(configured))
+    for name in LENGTHS:
+        configured = getattr(module.config, name, None)
+        if configured and configured > 0:
+            limits.append(int(configured))
     if tokenizer.model_max_length < 1_000_000:  # a huge number stands for "not told"
         limits.append(int(tokenizer.model_max_length))
+    if not limits and hasattr(module.config, "relative_attention_num_buckets"):
+        limits.append(RELATIVE)
     if not limits:
         raise ModelError("the model does not tell how long its input may be; set model_max_length")
     return min(limits)

@@ -128,15 +128,18 @@ class TransformerModel:
         finally:
             handle.remove()
 
-    def _narrow_agrees(self) -> bool:
-        """Whether narrowed logits equal plain ones on two sequences of different length."""
+    def _narrow_probe(self) -> list[Encoding]:
         tokenizer = self.encoder.tokenizer
         body = tokenizer("It was", add_special_tokens=False)["input_ids"]
         mask = body[0] if tokenizer.mask_token_id is None else tokenizer.mask_token_id
-        probe = [
+        return [
             Encoding((*body, mask), (len(body),)),
             Encoding((mask, *body, *body, *body), (0,)),
         ]
+
+    def _narrow_agrees(self) -> bool:
+        """Whether narrowed logits equal plain ones on two sequences of different length."""
+        probe = self._narrow_probe()
         try:
             with torch.inference_mode():
                 narrow = self._mask_logits(probe)
@@ -236,7 +239,7 @@ class TransformerModel:
 
     def input_embeddings(self) -> Rows:
         """See `OpenModel.input_embeddings`."""
-        table = embedding_layer(self.module, self.identity.name).weight
+        table = self._embeddings().weight
         found: Rows = table.detach().float().cpu().numpy()
         return found
 
@@ -244,13 +247,13 @@ class TransformerModel:
         self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
     ) -> tuple[float, Floats]:
         """See `OpenModel.trigger_gradients`."""
-        layer = embedding_layer(self.module, self.identity.name)
+        layer = self._embeddings()
         slots = len(variants[0].encodings[0].trigger_positions)
         device = layer.weight.device
         delta = torch.zeros(slots, layer.embedding_dim, device=device, requires_grad=True)
         words: list[list[torch.Tensor]] = []
         for variant in variants:
-            scores = self._variant_scores(variant, layer, delta)
+            scores = self._variant_scores(variant, delta)
             for word, label in enumerate(variant.labels):
                 while len(words) <= label:
                     words.append([])
@@ -262,13 +265,20 @@ class TransformerModel:
         (gradients,) = torch.autograd.grad(total, delta)
         return float(total.detach()), checked(gradients, self.identity.name)
 
-    def _variant_scores(
-        self, variant: Variant, layer: torch.nn.Embedding, delta: torch.Tensor
-    ) -> torch.Tensor:
+    def _embeddings(self) -> torch.nn.Embedding:
+        """The layer that makes the trigger tokens' embeddings."""
+        return embedding_layer(self.module, self.identity.name)
+
+    def _moved_logits(self, batch: Sequence[Encoding], delta: torch.Tensor) -> torch.Tensor:
+        """As `_mask_logits`, with `delta` added to the trigger tokens' embeddings."""
+        positions = [encoding.trigger_positions for encoding in batch]
+        with added_to_triggers(self._embeddings(), positions, delta):
+            return self._mask_logits(batch)
+
+    def _variant_scores(self, variant: Variant, delta: torch.Tensor) -> torch.Tensor:
         """Word scores `(examples, words)`, with a gradient to what is added to the triggers."""
         asked, way = self.encoder.asked(variant.encodings, variant.ids)
-        with added_to_triggers(layer, asked, delta):
-            logs = torch.log_softmax(self._mask_logits(asked), -1)
+        logs = torch.log_softmax(self._moved_logits(asked, delta), -1)
         ids = torch.as_tensor(variant.ids, device=logs.device)  # (words, masks)
         masks = torch.arange(ids.shape[1], device=logs.device)
         ways = torch.as_tensor(way, device=logs.device)

@@ -242,7 +242,7 @@ class TriggerSearch:
     def _joint_values(self, words: JointWords, candidates: Sequence[Ids], rows: Ints) -> Floats:
         """The loss of each candidate with label words that are fitted to it."""
         base = self._encoded(candidates[0], rows, 1)
-        encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
+        encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
         scores = word_log_probabilities(self.model, encodings, words.ids)
         self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
         sets = scores.reshape(len(candidates), len(rows), -1)
@@ -253,7 +253,7 @@ class TriggerSearch:
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
             base = self._encoded(candidates[0], rows, masks)
-            encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
+            encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
             words[:, columns] = word_log_probabilities(self.model, encodings, ids)
             self.spent += Spent(
                 forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
@@ -267,8 +267,9 @@ class TriggerSearch:
     def fluency(self, candidates: Sequence[Ids], row: int) -> Floats:
         """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
 
-        A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), a
-        causal one what is before it; a token that begins the sequence is left out there.
+        A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), and so
+        does one with an encoder and a decoder; a causal one sees what is before it, and a token
+        that begins the sequence is left out there.
 
         Args:
             candidates: tokens of prompts.
@@ -277,22 +278,17 @@ class TriggerSearch:
         Returns:
             Shape `(candidates,)`, nats a token.
         """
-        mask = self.model.encoder.tokenizer.mask_token_id
         base = self._encoded(candidates[0], np.array([row]), 1)[0]
-        found = np.empty(len(candidates))
-        for index, tokens in enumerate(candidates):
-            one = _swapped(base, tokens)
-            at = one.trigger_positions
-            if mask is None:
-                batch = [replace(one, mask_positions=tuple(max(place - 1, 0) for place in at))]
-                counted = np.array(at) > 0
-            else:
-                batch = [_masked(one, place, mask) for place in at]
-                counted = np.full(len(at), True)
-            logs = self.model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
-            logs = np.diagonal(logs.reshape(len(tokens), len(tokens)))[counted]
-            found[index] = -float(logs.mean()) if counted.any() else 0.0
-            self.spent += Spent(forwards=len(batch), tokens=len(batch) * len(one.ids))
+        hiding = self.model.encoder.hiding_triggers
+        asked = [one for tokens in candidates for one in hiding(base.with_triggers(tokens))]
+        if not asked:
+            return np.zeros(len(candidates))
+        known, column = np.unique(np.array(candidates), return_inverse=True)
+        logs = self.model.log_probabilities(asked, known)
+        self.spent += Spent(forwards=len(asked), tokens=sum(len(one.ids) for one in asked))
+        logs = logs.reshape(len(candidates), -1, len(known))  # (candidates, tokens asked for, ...)
+        column = column.reshape(len(candidates), -1)[:, -logs.shape[1] :, None]
+        found: Floats = -np.take_along_axis(logs, column, 2)[..., 0].mean(axis=1)
         return found
 
     # -- proposals ----------------------------------------------------------------------------
@@ -454,17 +450,3 @@ def _best_first(values: Floats, most: int) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     picked = np.argpartition(-values, most - 1)[:most]
     return picked[np.lexsort((picked, -values[picked]))]
-
-
-def _swapped(encoding: Encoding, tokens: Ids) -> Encoding:
-    """The sequence with other trigger tokens; their number, and so all positions, stay."""
-    ids = list(encoding.ids)
-    for place, token in zip(encoding.trigger_positions, tokens, strict=True):
-        ids[place] = token
-    return replace(encoding, ids=tuple(ids))
-
-
-def _masked(encoding: Encoding, place: int, mask: int) -> Encoding:
-    ids = list(encoding.ids)
-    ids[place] = mask
-    return replace(encoding, ids=tuple(ids), mask_positions=(place,))

@@ -2,7 +2,8 @@
 
 The oracle runs transformers plainly: one sequence, no padding, logits at every position, then
 `log_softmax`. The same holds for the embedded model. Causal families read templates that end in
-the mask, and a word's tokens before they predict the next; else they must do the same.
+the mask; they and those with a decoder read a word's tokens before they predict the next. Else all
+must do the same.
 """
 
 from __future__ import annotations
@@ -63,13 +64,16 @@ LONG = "The story was slow and the acting was terrible , don't . "
 plain_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 MASKED = (*tiny_models.FAMILIES, EMBEDDED)
 CAUSAL = tuple(tiny_models.CAUSAL)
-families = pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+SEQ2SEQ = tuple(tiny_models.SEQ2SEQ)
+TWO_SIDED = (*MASKED, *SEQ2SEQ)
+EVERY = (*TWO_SIDED, *CAUSAL)
+families = pytest.mark.parametrize("family", EVERY)
 causal_families = pytest.mark.parametrize("family", CAUSAL)
 
 
 def readable(first: int = 99) -> pytest.MarkDecorator:
     """Each family with each (or each of the first few) templates that it can read."""
-    pairs = [(family, template) for family in MASKED for template in TEMPLATES[:first]]
+    pairs = [(family, template) for family in TWO_SIDED for template in TEMPLATES[:first]]
     pairs += [(family, template) for family in CAUSAL for template in CAUSAL_TEMPLATES[:first]]
     return pytest.mark.parametrize(("family", "template"), pairs)
 
@@ -78,7 +82,7 @@ def with_masks(first: int = 99) -> pytest.MarkDecorator:
     """As `readable`, for words of one and of several tokens."""
     cases = [
         (family, template, masks)
-        for names, templates in ((MASKED, TEMPLATES), (CAUSAL, CAUSAL_TEMPLATES))
+        for names, templates in ((TWO_SIDED, TEMPLATES), (CAUSAL, CAUSAL_TEMPLATES))
         for family in names
         for template in templates[:first]
         for masks in (1, 3)
@@ -102,7 +106,7 @@ def models(
     return model
 
 
-@pytest.fixture(params=[*MASKED, *CAUSAL])
+@pytest.fixture(params=EVERY)
 def model(
     request: pytest.FixtureRequest, models: Callable[[str], TransformerModel]
 ) -> TransformerModel:
@@ -111,6 +115,13 @@ def model(
 
 @pytest.fixture(params=MASKED)
 def masked(
+    request: pytest.FixtureRequest, models: Callable[[str], TransformerModel]
+) -> TransformerModel:
+    return models(request.param)
+
+
+@pytest.fixture(params=SEQ2SEQ)
+def seq2seq(
     request: pytest.FixtureRequest, models: Callable[[str], TransformerModel]
 ) -> TransformerModel:
     return models(request.param)
@@ -149,15 +160,18 @@ def plain_ids(model: TransformerModel, template: str, fields: dict[str, str]) ->
         before = up_to_word(template, fields)
         text = before.removesuffix(" ") if " {mask}" in template else before
     else:
-        text = Template.parse(template).render(fields, tokenizer.mask_token)
+        text = Template.parse(template).render(fields, model.encoder.mask)
     return list(tokenizer(text, verbose=False)["input_ids"])
 
 
 def oracle(model: TransformerModel, encoding: Encoding) -> tuple[np.ndarray, float]:
     """Log-probabilities `(masks, vocab_size)` of one sequence, and the largest |logit|."""
     ids = torch.tensor([encoding.ids])
+    read = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if model.identity.family == "seq2seq":
+        read["decoder_input_ids"] = torch.tensor([encoding.decoder_ids])
     with torch.no_grad():
-        logits = model.module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        logits = model.module(**read).logits[0]
     rows = logits.double().log_softmax(dim=-1)[list(encoding.mask_positions)]
     return rows.numpy(), float(logits.abs().max())
 
@@ -251,6 +265,49 @@ def test_a_causal_model_scores_a_word_as_the_text_goes_on(
             assert found == pytest.approx(float(logs.mean()), abs=1e-5 * max(1.0, largest))
 
 
+@pytest.mark.parametrize("template", [COMMON, "{text} all in all {mask} , film"])
+def test_a_t5_answers_its_sentinel(
+    models: Callable[[str], TransformerModel], template: str
+) -> None:
+    """The oracle is trained as T5 was: the decoder is to say the sentinel, and then the word."""
+    model = models("t5")
+    tokenizer = model.encoder.tokenizer
+    scores = WordScorer(model, WORDS).scores(frame(template), examples(*TEXTS))
+    for row, text in zip(scores, TEXTS, strict=True):
+        written = Template.parse(template).render({"text": text}, "<extra_id_0>")
+        ids = torch.tensor([tokenizer(written)["input_ids"]])
+        for found, (word, count) in zip(row, WORDS.items(), strict=True):
+            answer = torch.tensor([tokenizer(f"<extra_id_0> {word}")["input_ids"][:-1]])
+            with torch.no_grad():
+                logits = model.module(input_ids=ids, labels=answer).logits[0].double()
+            logs = logits.log_softmax(-1).gather(1, answer[0][:, None])[-count:]
+            largest = float(logits.abs().max())
+            assert found == pytest.approx(float(logs.mean()), abs=1e-5 * max(1.0, largest))
+
+
+@pytest.mark.parametrize("template", [COMMON, "{text} all in all {mask} , film"])
+def test_a_bart_writes_the_text_anew(
+    models: Callable[[str], TransformerModel], template: str
+) -> None:
+    """The oracle is trained as BART was: the decoder is to say the whole text, gap filled."""
+    model = models("bart")
+    tokenizer = model.encoder.tokenizer
+    scores = WordScorer(model, WORDS).scores(frame(template), examples(*TEXTS))
+    for row, text in zip(scores, TEXTS, strict=True):
+        fields = {"text": text}
+        ids = tokenizer(Template.parse(template).render(fields, "<mask>"))["input_ids"]
+        at = ids.index(tokenizer.mask_token_id)
+        for found, (word, count) in zip(row, WORDS.items(), strict=True):
+            whole = tokenizer(Template.parse(template).render(fields, word))["input_ids"]
+            given = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([whole])}
+            with torch.no_grad():
+                logits = model.module(**given).logits[0].double()
+            logs = logits.log_softmax(-1).gather(1, given["labels"][0][:, None])
+            largest = float(logits.abs().max())
+            wanted = float(logs[at : at + count].mean())
+            assert found == pytest.approx(wanted, abs=1e-5 * max(1.0, largest))
+
+
 @families
 def test_words_have_the_number_of_tokens_that_these_tests_say(
     models: Callable[[str], TransformerModel], family: str
@@ -336,7 +393,7 @@ def test_text_and_word_are_the_tokens_of_the_whole_text(
         assert ids == encoder.tokenizer(written, verbose=False)["input_ids"]
 
 
-@pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+@families
 def test_a_pair_is_encoded_as_its_rendered_text(
     models: Callable[[str], TransformerModel], family: str
 ) -> None:
@@ -376,6 +433,25 @@ def test_the_mask_is_where_the_encoding_says(masked: TransformerModel) -> None:
         assert len(places) == 2
 
 
+def test_one_mask_stands_for_words_of_any_length(seq2seq: TransformerModel) -> None:
+    for template in TEMPLATES:
+        one, three = (encode(seq2seq, template, masks, text="A film") for masks in (1, 3))
+        assert one == three
+        assert one.ids.count(seq2seq.encoder.mask_id) == 1
+        assert one.mask_positions == (len(one.decoder_ids) - 1,)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_decoder_has_room_for_the_word(seq2seq: TransformerModel, word: str) -> None:
+    ids = np.array([seq2seq.encoder.word_ids(frame(COMMON), word)])
+    encoding = encode(seq2seq, COMMON, ids.shape[1], text=LONG * 20)
+    (asked,), _ = seq2seq.encoder.asked([encoding], ids)
+    assert asked.ids == encoding.ids
+    assert asked.decoder_ids == (*encoding.decoder_ids, *ids[0, :-1])
+    assert len(asked.decoder_ids) <= seq2seq.encoder.max_length
+    assert everything(seq2seq, [asked]).shape[:2] == (1, ids.shape[1])
+
+
 def test_special_tokens_in_a_text_are_text(model: TransformerModel) -> None:
     tokenizer = model.encoder.tokenizer
     ends = encode(model, COMMON, text="")
@@ -389,7 +465,7 @@ def test_special_tokens_in_a_text_are_text(model: TransformerModel) -> None:
 
 def test_a_special_token_as_a_word_is_spelled(model: TransformerModel) -> None:
     tokenizer = model.encoder.tokenizer
-    ids = model.encoder.word_ids(frame(COMMON), tokenizer.mask_token or tokenizer.eos_token)
+    ids = model.encoder.word_ids(frame(COMMON), model.encoder.mask or tokenizer.eos_token)
     assert not set(ids) & set(tokenizer.all_special_ids)
 
 
@@ -403,7 +479,8 @@ def test_truncation_takes_only_the_end_of_the_text(
     model = models(family)
     text = LONG * 20
     found = encode(model, template, masks, text=text)
-    read_later = masks - 1 if family in CAUSAL else 0
+    # A T5's decoder reads the word apart from the text.
+    read_later = masks - 1 if family in (*CAUSAL, "bart") else 0
     limit = model.encoder.max_length - read_later
     assert limit - 4 <= len(found.ids) <= limit
     shorter = {encode(model, template, masks, text=text[:end]).ids for end in range(1, 6 * limit)}
@@ -489,10 +566,11 @@ def test_the_length_is_the_most_that_the_model_takes(
         "{text} :\n{mask} !",  # after a new line
     ],
 )
+@pytest.mark.parametrize("family", TWO_SIDED)
 def test_a_word_has_the_ids_that_it_has_in_the_text(
-    masked: TransformerModel, template: str, word: str
+    models: Callable[[str], TransformerModel], family: str, template: str, word: str
 ) -> None:
-    encoder = masked.encoder
+    encoder = models(family).encoder
     ids = encoder.word_ids(frame(template), word)
     written = Template.parse(template).render({"text": "A film"}, mask=word)
     assert contains(encoder.tokenizer(written)["input_ids"], ids)

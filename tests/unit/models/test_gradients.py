@@ -28,8 +28,8 @@ from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 
-MASKED, CAUSAL = tuple(tiny_models.FAMILIES), tuple(tiny_models.CAUSAL)
-families = pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+EVERY = [*tiny_models.FAMILIES, *tiny_models.CAUSAL, *tiny_models.SEQ2SEQ]
+families = pytest.mark.parametrize("family", EVERY)
 TEXTS = ["a good film", "", "the story was slow , and the acting was not very good", "dull"]
 GOLD = np.array([1, 0, 2, 1])
 LABELS = 3
@@ -122,14 +122,37 @@ def aggregated(words: Sequence[torch.Tensor], loss: LabelLoss) -> torch.Tensor:
     return sum(word.exp() for word in words).log()
 
 
-def read_for(
-    model: TransformerModel, encoding: Encoding, word: NDArray[np.int64]
-) -> tuple[list[int], Sequence[int]]:
-    """What is read to score a word, and where each of its tokens is predicted."""
-    if model.identity.family != "causal":
-        return list(encoding.ids), encoding.mask_positions
-    last = len(encoding.ids) - 1
-    return [*encoding.ids, *word[:-1].tolist()], range(last, last + len(word))
+def logs_of(
+    case: Case,
+    table: torch.Tensor,
+    moved: torch.Tensor,
+    encoding: Encoding,
+    word: NDArray[np.int64],
+) -> torch.Tensor:
+    """Log-probabilities `(tokens, vocab_size)` where a word's tokens are predicted.
+
+    What is in `moved` is added to the triggers' embeddings, wherever the model reads them.
+    """
+    family, head = case.model.identity.family, tuple(word[:-1].tolist())
+    places = encoding.trigger_positions
+
+    def embedded(ids: Sequence[int], shift: int = 0) -> torch.Tensor:
+        rows = [table[one] for one in ids]
+        for slot, at in enumerate(places):
+            # A decoder may have read the text up to the mask alone, or none of it.
+            if at + shift < len(ids) and ids[at + shift] == encoding.ids[at]:
+                rows[at + shift] = rows[at + shift] + moved[slot]
+        return torch.stack(rows)[None]
+
+    if family == "masked":
+        logits = case.exact(inputs_embeds=embedded(encoding.ids)).logits[0]
+        return logits[list(encoding.mask_positions)].log_softmax(-1)
+    if family == "causal":
+        logits = case.exact(inputs_embeds=embedded(encoding.ids + head)).logits[0]
+    else:
+        inputs = embedded(encoding.ids), embedded(encoding.decoder_ids + head, shift=1)
+        logits = case.exact(inputs_embeds=inputs[0], decoder_inputs_embeds=inputs[1]).logits[0]
+    return logits[-len(word) :].log_softmax(-1)
 
 
 def oracle(
@@ -137,33 +160,23 @@ def oracle(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss, and its gradients at the trigger tokens, with something added to them or not."""
     table = case.exact.get_input_embeddings().weight.detach()
-    leaves: list[tuple[Encoding, torch.Tensor]] = []
+    leaves: list[torch.Tensor] = []
     scores = []
     for example in range(len(TEXTS)):
         words: list[list[torch.Tensor]] = [[] for _ in range(LABELS)]
         for variant in case.variants:
             encoding = variant.encodings[example]
             for ids, label in zip(variant.ids, variant.labels, strict=True):
-                read, positions = read_for(case.model, encoding, ids)
-                embedded = table[list(read)].clone()
-                if added is not None:
-                    embedded[list(encoding.trigger_positions)] += added
-                embedded = embedded[None].requires_grad_()
-                leaves.append((encoding, embedded))
-                logs = case.exact(inputs_embeds=embedded).logits[0].log_softmax(-1)
-                places = zip(positions, ids, strict=True)
-                words[label].append(sum(logs[at, token] for at, token in places) / len(ids))
+                moved = torch.zeros_like(table[: len(encoding.trigger_positions)])
+                moved = (moved if added is None else added).clone().requires_grad_()
+                leaves.append(moved)
+                logs = logs_of(case, table, moved, encoding, ids)
+                words[label].append(sum(logs[at, ids[at]] for at in range(len(ids))) / len(ids))
         scores.append([aggregated(group, loss) for group in words])
     total = plain_loss(scores, loss)
     # With scores over the vocabulary, words of labels that are not gold do not count.
-    gradients = torch.autograd.grad(
-        total, [leaf for _, leaf in leaves], allow_unused=True, materialize_grads=True
-    )
-    found = sum(
-        gradient[0, list(encoding.trigger_positions)]
-        for (encoding, _), gradient in zip(leaves, gradients, strict=True)
-    )
-    return total.detach(), found
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return total.detach(), sum(gradients)
 
 
 # -- gradients --------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ class TransformerModel:
     head sees them. At load the narrowed logits are compared with plain ones; where a model's head
     does not follow that shape, the plain way is taken.
 
+    A tokenizer without a padding token pads with its first one: padding is not attended to.
+
     Args:
         module: the model, in evaluation mode.
         encoder: its encoder.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import InputError
-from autoprompt.models.infilling import SentinelInfiller
+from autoprompt.models.infilling import SentinelInfiller, own_infiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
 from autoprompt.progress import Observer, forecast_of
@@ -76,7 +76,7 @@ def search(
         recipe: the way to search, or its name: "default", or a neighbour's: "manual", "petal",
             "lm-bff", "autoprompt".
         generator: a T5 that writes templates in the place of the model itself, where the space or
-            the recipe asks for such.
+            the recipe asks for such; a model that is a T5 writes its own.
         robustness: whether the winner must also hold under other wordings of itself: "none",
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
@@ -99,6 +99,8 @@ def search(
     restricted = space.restricted(task.fields, task.labels)
     usable, notes = readable(restricted, model)
     table = CandidateTable(way.narrowed(usable))
+    if generator is None and table.space.generated:
+        generator = own_infiller(model)
     data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
     words = words_to_score(table, model.screening, data.fit)
     runner = _runner(task, data, table, words, model, seed)

@@ -46,7 +46,7 @@ class ModelIdentity:
     Attributes:
         name: a Hugging Face name, a directory, or "embedded".
         revision: the hub's revision, or "" for a directory.
-        family: "masked" or "causal".
+        family: "masked", "causal" or "seq2seq".
         tokenizer: the tokenizer's fingerprint; a prompt is refused by another tokenizer.
         weights: digest of the weight files.
     """

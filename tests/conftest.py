@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, settings
 from autoprompt.models import precision
 from autoprompt.models.loading import load_model
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.transformer import TransformerModel
 
 torch.set_num_threads(1)
 precision.bfloat16_gain = lambda device: 1.0
@@ -67,14 +68,14 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 @pytest.fixture(scope="session")
 def family_models(
     model_directory: Callable[[str], Path],
-) -> Callable[[str], MaskedLanguageModel]:
+) -> Callable[[str], TransformerModel]:
     """From a family's name to its tiny model, loaded at the first call."""
-    loaded: dict[str, MaskedLanguageModel] = {}
+    loaded: dict[str, TransformerModel] = {}
 
-    def model(family: str) -> MaskedLanguageModel:
+    def model(family: str) -> TransformerModel:
         if family not in loaded:
             found = load_model(str(model_directory(family)))
-            assert isinstance(found, MaskedLanguageModel)
+            assert isinstance(found, TransformerModel)
             loaded[family] = found
         return loaded[family]
 
@@ -82,7 +83,7 @@ def family_models(
 
 
 @pytest.fixture(scope="session")
-def tiny_model(family_models: Callable[[str], MaskedLanguageModel]) -> MaskedLanguageModel:
+def tiny_model(family_models: Callable[[str], TransformerModel]) -> MaskedLanguageModel:
     """A tiny BERT with random weights: whatever is not about a family can use it."""
     return family_models("bert")
 

@@ -394,18 +394,131 @@ def gpt_neox() -> tuple[Any, Any]:
     return tokenizer, config
 
 
+def mistral() -> tuple[Any, Any]:
+    """A sliding window over fewer tokens than a sequence has."""
+    config = transformers.MistralConfig(
+        vocab_size=len(llama()[0]),
+        hidden_size=32,
+        intermediate_size=64,
+        num_key_value_heads=1,
+        max_position_embeddings=MAX_LENGTH,
+        sliding_window=6,
+        bos_token_id=0,
+        eos_token_id=1,
+        **SIZES,
+    )
+    return llama()[0], config
+
+
+def bloom() -> tuple[Any, Any]:
+    """ALiBi: it takes no positions, and tells no length."""
+    tokenizer = transformers.GPT2Tokenizer(
+        *byte_level_bpe(["<unk>", "<s>", "</s>", "<pad>"]),
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=MAX_LENGTH,
+    )
+    config = transformers.BloomConfig(
+        vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.3
+    )
+    return tokenizer, config
+
+
+def opt() -> tuple[Any, Any]:
+    """Its positions begin at 2, and its head follows a part of its body."""
+    vocabulary, merges = byte_level_bpe(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer = transformers.GPT2Tokenizer(
+        vocabulary, merges, unk_token="<unk>", bos_token="</s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="</s> $A", pair="</s> $A </s> $B", special_tokens=[("</s>", vocabulary["</s>"])]
+    )
+    config = transformers.OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=MAX_LENGTH,
+        init_std=0.3,
+        activation_function="gelu",  # tests of gradients take finite differences
+        bos_token_id=vocabulary["</s>"],
+        eos_token_id=vocabulary["</s>"],
+        pad_token_id=vocabulary["<pad>"],
+    )
+    return tokenizer, config
+
+
 CAUSAL: dict[str, Callable[[], tuple[Any, Any]]] = {
-    family.__name__: family for family in (gpt2, llama, qwen2, gpt_neox)
+    family.__name__: family for family in (gpt2, llama, qwen2, gpt_neox, mistral, bloom, opt)
+}
+
+
+# -- families with an encoder and a decoder ---------------------------------------------------
+
+
+def t5() -> tuple[Any, Any]:
+    """Sentinels at the end of the vocabulary, which is smaller than the embeddings."""
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in (2, 1, 0)]
+    pieces = [*unigram_pieces(["<pad>", "</s>", "<unk>"], cased=True), *sentinels]
+    tokenizer = transformers.T5Tokenizer(pieces, extra_ids=3, model_max_length=MAX_LENGTH)
+    config = transformers.T5Config(
+        vocab_size=len(tokenizer) + 3,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=3,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        initializer_factor=2.0,
+        feed_forward_proj="gated-gelu",  # as T5 1.1
+        decoder_start_token_id=0,
+    )
+    return tokenizer, config
+
+
+def bart() -> tuple[Any, Any]:
+    """A mask token that swallows the space before it, and positions that begin at 2."""
+    tokenizer = roberta()[0]
+    config = transformers.BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=MAX_LENGTH,
+        init_std=0.3,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    return tokenizer, config
+
+
+SEQ2SEQ: dict[str, Callable[[], tuple[Any, Any]]] = {
+    family.__name__: family for family in (t5, bart)
 }
 
 
 def build(family: str, directory: Path, seed: int = 0) -> Path:
     """Save a tiny model of a family with its tokenizer, as `save_pretrained` does."""
-    tokenizer, config = {**FAMILIES, **CAUSAL}[family]()
-    kind = transformers.AutoModelForCausalLM if family in CAUSAL else None
+    tokenizer, config = {**FAMILIES, **CAUSAL, **SEQ2SEQ}[family]()
+    kind: Any = transformers.AutoModelForMaskedLM
+    if family in CAUSAL:
+        kind = transformers.AutoModelForCausalLM
+    elif family in SEQ2SEQ:
+        kind = transformers.AutoModelForSeq2SeqLM
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = (kind or transformers.AutoModelForMaskedLM).from_config(config)
+        module = kind.from_config(config)
     module.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory

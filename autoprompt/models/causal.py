@@ -1,7 +1,7 @@
-"""Causal language models: they read the text before the mask, and its last token predicts the word.
+"""Encoding for causal language models: they read the text before the mask, and predict the word.
 
-`MaskedLanguageModel` runs them as they are: the position whose logits predict the word is all that
-it has to know. So this module is about encoding alone: what is read, and how the word goes on.
+The last token before the word predicts its first token, which is read to predict the second, and
+so on: teacher forcing. This module is about what is read, and how the word goes on.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from autoprompt.errors import TemplateError, VerbalizerError
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprompt.errors import TemplateError
 from autoprompt.files import digest
 from autoprompt.models.chat import ChatWriter
 from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.forcing import Ids, forced
 from autoprompt.models.sections import PROBE, context_of
 from autoprompt.models.text_reader import HIDDEN
 from autoprompt.prompts import Frame
-from autoprompt.tasks.examples import Example
 from autoprompt.templates import (
     Demonstrations,
     Field,
@@ -88,50 +91,38 @@ class CausalEncoder(PromptEncoder):
         known = super().fingerprint
         return known if self._chat is None else digest([known, self.tokenizer.chat_template])
 
-    def encode(self, frame: Frame, examples: Sequence[Example], masks: int = 1) -> list[Encoding]:
-        """Encode examples in a frame, up to the word.
+    def asked(
+        self, encodings: Sequence[Encoding], ids: NDArray[np.int64]
+    ) -> tuple[list[Encoding], NDArray[np.int64]]:
+        """See `PromptEncoder.asked`: the text goes on with all of a word's tokens but the last."""
+        return forced(encodings, ids, _continued)
 
-        Args:
-            frame: template, trigger ids and demonstrations.
-            examples: their fields fill the template.
-            masks: 1.
-
-        Raises:
-            TemplateError: as `PromptEncoder.encode`; or the template does not end in the mask, or
-                nothing at all stands before it and the tokenizer has no BOS token.
-            VerbalizerError: `masks` is not 1.
-        """
-        if masks != 1:
-            raise VerbalizerError(
-                f"a causal model predicts words of one token, not of {masks}; choose a word of "
-                f"one token"
-            )
-        return super().encode(frame, examples, masks)
-
-    def word_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
-        """The id of a label word after the frame's text, with the space before it.
+    def word_ids(self, frame: Frame, word: str) -> Ids:
+        """The ids of a label word after the frame's text, with the space before it.
 
         Raises:
             TemplateError: the template does not end in the mask.
-            VerbalizerError: as `PromptEncoder.word_ids`, or the word takes several tokens.
+            VerbalizerError: as `PromptEncoder.word_ids`.
         """
         check_order(frame.template)
-        ids = super().word_ids(self._written(frame), word)
-        if len(ids) > 1:
-            raise VerbalizerError(
-                f"the word {word!r} takes {len(ids)} tokens; words of several tokens are not "
-                f"supported on causal models yet; choose a word of one token"
-            )
-        return ids
+        return super().word_ids(self._written(frame), word)
+
+    def hiding_triggers(self, encoding: Encoding) -> list[Encoding]:
+        """See `PromptEncoder.hiding_triggers`: each token is predicted by the one before it."""
+        places = tuple(at - 1 for at in encoding.trigger_positions if at)
+        return [replace(encoding, mask_positions=places)] if places else []
 
     # -- the seams of `PromptEncoder` ---------------------------------------------------------
 
-    def _check_mask(self, tokenizer: Any) -> None:
-        """A causal model has no mask token."""
+    def _mask_of(self, tokenizer: Any) -> str:  # noqa: ARG002 (the text ends where a mask would be)
+        return ""
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         head, self._end = super()._special_tokens()
         return head, ()
+
+    def _limit(self, masks: int) -> int:
+        return self.max_length - (masks - 1)  # the word's last token is predicted, and not read
 
     def _contexts(self, before: str) -> tuple[str, ...]:
         # What the model reads may not hang on the word: all words of a frame share one forward
@@ -223,6 +214,12 @@ def _shown(frame: Frame, triggers: Sequence[str] = ()) -> Frame:
         pieces.append(piece)
     template = Template(frame.template.text, merged(pieces))
     return Frame(template, () if triggers else frame.triggers)
+
+
+def _continued(encoding: Encoding, head: Ids) -> Encoding:
+    last = len(encoding.ids) - 1
+    places = tuple(range(last, last + len(head) + 1))
+    return replace(encoding, ids=encoding.ids + head, mask_positions=places)
 
 
 def check_order(template: Template) -> None:

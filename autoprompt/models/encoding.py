@@ -17,6 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
 from autoprompt.models.sections import (
@@ -42,22 +45,40 @@ class Encoding:
 
     Attributes:
         ids: token ids with the special tokens.
-        mask_positions: where the model predicts the word, ascending: at the masks, or for a causal
-            model at the last token before the word.
+        mask_positions: where the model predicts the word's tokens, ascending: at the masks, or for
+            a causal model at the token before each, or for a model with a decoder there.
         lost: tokens of the example's text that truncation took.
         trigger_positions: where the trigger tokens are, ascending.
+        decoder_ids: what the decoder reads of a model that has one.
+        repeated: how many of `ids` the decoder reads too, after its first token.
     """
 
     ids: tuple[int, ...]
     mask_positions: tuple[int, ...]
     lost: int = 0
     trigger_positions: tuple[int, ...] = ()
+    decoder_ids: tuple[int, ...] = ()
+    repeated: int = 0
+
+    def with_triggers(self, tokens: Sequence[int]) -> Encoding:
+        """The sequence with other trigger tokens; their number, and so all positions, stay."""
+        ids = list(self.ids)
+        for place, token in zip(self.trigger_positions, tokens, strict=True):
+            ids[place] = token
+        repeated = self.repeated
+        decoder_ids = (
+            *self.decoder_ids[:1],
+            *ids[:repeated],
+            *self.decoder_ids[1 + repeated :],
+        )
+        return replace(self, ids=tuple(ids), decoder_ids=decoder_ids)
 
 
 class PromptEncoder:
     """Encodes frames for one tokenizer, with masks where the words stand.
 
-    Other kinds of models have encoders of their own, which inherit this one (see `causal`).
+    Other kinds of models have encoders of their own, which inherit this one (see `causal` and
+    `seq2seq`).
 
     Args:
         tokenizer: a fast Hugging Face tokenizer with a mask token.
@@ -65,6 +86,8 @@ class PromptEncoder:
 
     Attributes:
         writes_chats: whether chats are written by a chat template of the tokenizer.
+        mask: the token that stands for `{mask}`, or "" where none does.
+        mask_id: its id, or -1.
 
     Raises:
         ModelError: the tokenizer is not a fast one, or has no mask token.
@@ -84,22 +107,29 @@ class PromptEncoder:
                 "the tokenizer has no fast version, which exact encoding needs; convert it with "
                 "transformers and save it as tokenizer.json"
             )
-        self._check_mask(tokenizer)
+        self.mask = self._mask_of(tokenizer)
+        self.mask_id: int = tokenizer.convert_tokens_to_ids(self.mask) if self.mask else -1
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._reader = reader_of_text(tokenizer)
         # A search asks for thousands of words in templates that end in one of a few contexts.
         self._spellings: dict[tuple[str, str], tuple[int, ...] | None] = {}
-        mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id)
+        mask = tokenizer.added_tokens_decoder.get(self.mask_id)
         self._mask_strips = (getattr(mask, "lstrip", False), getattr(mask, "rstrip", False))
         self._head, self._tail = self._special_tokens()
 
-    def _check_mask(self, tokenizer: Any) -> None:
+    @classmethod
+    def of(cls, module: Any, tokenizer: Any, max_length: int) -> PromptEncoder:  # noqa: ARG003
+        """The encoder of a model that has been read."""
+        return cls(tokenizer, max_length)
+
+    def _mask_of(self, tokenizer: Any) -> str:
         if tokenizer.mask_token_id is None:
             raise ModelError(
                 "the tokenizer has no mask token, so this is not a masked language model; "
                 "choose a BERT-like model"
             )
+        return str(tokenizer.mask_token)
 
     # -- frames and examples ------------------------------------------------------------------
 
@@ -117,7 +147,8 @@ class PromptEncoder:
         Args:
             frame: template, trigger ids and demonstrations.
             examples: their fields fill the template.
-            masks: how many mask tokens stand for `{mask}`.
+            masks: how many tokens the word has that is to stand for `{mask}`: so many mask tokens
+                stand there, or so much room is left (see `asked`).
 
         Raises:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
@@ -130,9 +161,38 @@ class PromptEncoder:
         encoded = self._encode_texts(frame, texts, masks)
         return [
             encoding
-            if len(encoding.ids) <= self.max_length
+            if len(encoding.ids) <= self._limit(masks)
             else self._truncated(frame, fields, masks, encoding)
             for encoding, fields in zip(encoded, texts, strict=True)
+        ]
+
+    def asked(
+        self,
+        encodings: Sequence[Encoding],
+        ids: NDArray[np.int64],
+    ) -> tuple[list[Encoding], NDArray[np.int64]]:
+        """The sequences that score words of one token count, in ways that words may share.
+
+        Args:
+            encodings: made by `encode` for words of so many tokens.
+            ids: shape `(words, tokens)`, the words' ids.
+
+        Returns:
+            All sequences of the first way, then of the next, in the order of the encodings; and of
+            each word the index of the way that scores it, at as many mask positions as it has
+            tokens.
+        """
+        return list(encodings), np.zeros(len(ids), dtype=np.int64)  # one way: at the masks
+
+    def hiding_triggers(self, encoding: Encoding) -> list[Encoding]:
+        """Sequences at whose masks, one after the other, the model predicts the trigger tokens.
+
+        It sees as much of the rest as it can. The first tokens may have no mask: nothing may stand
+        in front of them.
+        """
+        return [
+            replace(encoding, ids=replaced(encoding.ids, at, self.mask_id), mask_positions=(at,))
+            for at in encoding.trigger_positions
         ]
 
     def word_ids(self, frame: Frame, word: str) -> tuple[int, ...]:
@@ -227,9 +287,7 @@ class PromptEncoder:
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
         """The ids that the tokenizer itself gives for the rendered text."""
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
-        text = frame.template.render(
-            fields, self.tokenizer.mask_token, strings, frame.demonstrations
-        )
+        text = frame.template.render(fields, self.mask, strings, frame.demonstrations)
         return tuple(self.tokenizer(text, verbose=False)["input_ids"])
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -253,7 +311,7 @@ class PromptEncoder:
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
         columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
-        mask_ids = (self.tokenizer.mask_token_id,) * masks
+        mask_ids = (self.mask_id,) * masks
         parts = sections_of(frame, mask_ids, self._mask_strips)
         for part in parts:
             if isinstance(part, Fixed):
@@ -284,6 +342,10 @@ class PromptEncoder:
 
     # -- truncation ---------------------------------------------------------------------------
 
+    def _limit(self, masks: int) -> int:  # noqa: ARG002 (as `asked`)
+        """The most tokens of an encoding for words of some token count."""
+        return self.max_length
+
     def _truncated(
         self, frame: Frame, fields: dict[str, str], masks: int, encoding: Encoding
     ) -> Encoding:
@@ -291,11 +353,12 @@ class PromptEncoder:
         kept = {name: fields[name] for name in frame.template.fields}
         repeats = {name: frame.template.pieces.count(Field(name)) for name in kept}
         # Words merge across a cut, so a cut of n tokens may save more or fewer: cut until it fits.
-        while (surplus := len(encoding.ids) - self.max_length) > 0:
+        while (surplus := len(encoding.ids) - self._limit(masks)) > 0:
             ends = {name: self._token_ends(text) for name, text in kept.items()}
             if not any(ends.values()):
+                needed = self.max_length + surplus
                 raise TemplateError(
-                    f"template {frame.template.text!r} alone has {len(encoding.ids)} tokens, the "
+                    f"template {frame.template.text!r} alone has {needed} tokens, the "
                     f"model takes {self.max_length}; shorten it or show fewer demonstrations"
                 )
             lengths = {name: len(found) for name, found in ends.items()}
@@ -308,3 +371,8 @@ class PromptEncoder:
     def _token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""
         return [end for _, end in self._reader.encode(text, add_special_tokens=False).offsets]
+
+
+def replaced(ids: tuple[int, ...], at: int, token: int) -> tuple[int, ...]:
+    """Ids with another token at one place."""
+    return (*ids[:at], token, *ids[at + 1 :])

@@ -176,11 +176,17 @@ def embedding_layer(module: Any, name: str) -> torch.nn.Embedding:
 
 @contextmanager
 def added_to_triggers(
-    layer: torch.nn.Embedding, encodings: Sequence[Encoding], delta: torch.Tensor
+    layer: torch.nn.Embedding, positions: Sequence[Sequence[int]], delta: torch.Tensor
 ) -> Iterator[None]:
-    """While open, `delta` (shape `(triggers, width)`) is added to the triggers' embeddings."""
-    at = torch.tensor([encoding.trigger_positions for encoding in encodings], device=delta.device)
-    rows = torch.arange(len(encodings), device=delta.device)[:, None]
+    """While open, `delta` is added to the triggers' embeddings.
+
+    Args:
+        layer: makes the embeddings.
+        positions: of the triggers in each sequence that it is given.
+        delta: shape `(triggers, width)`.
+    """
+    at = torch.tensor(positions, dtype=torch.long, device=delta.device)
+    rows = torch.arange(len(positions), device=delta.device)[:, None]
 
     def add(_module: Any, _arguments: Any, output: torch.Tensor) -> torch.Tensor:
         return output.index_put((rows, at), output[rows, at] + delta.to(output.dtype))

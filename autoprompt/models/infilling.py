@@ -23,8 +23,12 @@ from autoprompt.errors import (
     VerbalizerError,
     listing,
 )
+from autoprompt.models.families import SEQ2SEQ
 from autoprompt.models.infilling_steps import Decoder, Ids, Row, Rules
-from autoprompt.models.seq2seq import load_parts
+from autoprompt.models.loading import load_parts
+from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.seq2seq import decoder_start
+from autoprompt.models.seq2seq_model import Seq2SeqLanguageModel
 from autoprompt.models.text_reader import reader_of_text
 from autoprompt.models.truncation import levelled
 from autoprompt.tasks.examples import Example
@@ -77,8 +81,7 @@ class SentinelInfiller:
         self._sentinels: Ids = tuple(vocabulary[token] for token in SENTINELS)
         self._reader = reader_of_text(tokenizer)
         self._end: int = tokenizer.eos_token_id
-        start = module.config.decoder_start_token_id
-        self._start: int = tokenizer.pad_token_id if start is None else start
+        self._start = decoder_start(module, tokenizer)
         # The width of the logits, which may be more than the tokenizer has.
         size = module.get_output_embeddings().weight.shape[0]
         self._rules = Rules.of(tokenizer, self._ids("it"), size)
@@ -99,8 +102,8 @@ class SentinelInfiller:
             ModelError: the model is absent, damaged or no sequence-to-sequence model, has weights
                 other than safetensors, or has no sentinel tokens.
         """
-        module, tokenizer = load_parts(name, device, revision, trust_remote_code)
-        return cls(module, tokenizer, name, max_length)
+        parts = load_parts(name, device, revision, trust_remote_code, families=[SEQ2SEQ])
+        return cls(parts.module, parts.tokenizer, name, max_length)
 
     def generate(
         self,
@@ -267,6 +270,16 @@ class SentinelInfiller:
             barred[row.tokens[-1]] |= rules.marks[row.tokens[-1]]
         barred[self._sentinels[row.closed + 1]] = False
         return barred
+
+
+def own_infiller(model: LanguageModel) -> SentinelInfiller | None:
+    """The infiller that a model is itself: a T5 writes templates as it scores them."""
+    if not isinstance(model, Seq2SeqLanguageModel):
+        return None
+    tokenizer = model.encoder.tokenizer
+    if not set(SENTINELS) <= set(tokenizer.get_vocab()):
+        return None
+    return SentinelInfiller(model.module, tokenizer, model.identity.name)
 
 
 def _check(examples: Sequence[Example], fields: Sequence[str], words: Mapping[str, str]) -> None:

@@ -5,45 +5,39 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import ModelError, UnknownNameError
-from autoprompt.models.causal import CausalEncoder
+from autoprompt.errors import ModelError, UnknownNameError, listing
 from autoprompt.models.embedded import EMBEDDED, embedded_path
-from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.families import FAMILIES, Family, family_of
 from autoprompt.models.hub import check_reachable
-from autoprompt.models.masked import MaskedLanguageModel, usable_length
+from autoprompt.models.masked import usable_length
 from autoprompt.models.precision import DTYPES, screening_dtype
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import ModelIdentity
 
 
 @dataclass(frozen=True)
-class Family:
-    """A kind of language models.
+class Parts:
+    """A model as it was read.
 
     Attributes:
-        name: as `ModelIdentity.family` has it.
-        loader: the class of transformers that loads one.
-        table: the table of transformers that lists the configurations which have one.
-        encoder: what encodes for it.
+        module: in evaluation mode and float32, on its device.
+        tokenizer: its own.
+        family: of which it is.
+        name: as a prompt stores it: a directory's is absolute.
+        revision: the commit of a Hugging Face name, or "".
     """
 
+    module: Any
+    tokenizer: Any
+    family: Family
     name: str
-    loader: str
-    table: str
-    encoder: type[PromptEncoder]
-
-
-# In the order in which they are tried: a BERT can be made causal, but that is not what it is.
-FAMILIES = (
-    Family("masked", "AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING", PromptEncoder),
-    Family("causal", "AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", CausalEncoder),
-)
+    revision: str
 
 
 def load_model(
@@ -55,7 +49,7 @@ def load_model(
     trust_remote_code: bool = False,
     max_length: int | None = None,
 ) -> LanguageModel:
-    """Load a masked or a causal language model in float32.
+    """Load a masked, causal or sequence-to-sequence language model in float32.
 
     Args:
         name: "embedded", a directory, or a Hugging Face name.
@@ -67,13 +61,41 @@ def load_model(
         max_length: a lower limit of tokens than the model's own.
 
     Raises:
-        ModelError: the model is absent, is neither masked nor causal, has no language-model head,
-            has weights other than safetensors, or is damaged.
+        ModelError: the model is absent, is of no known family, has no language-model head, has
+            weights other than safetensors, or is damaged.
+    """
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
+    parts = load_parts(name, device, revision, trust_remote_code)
+    module, tokenizer = parts.module, parts.tokenizer
+    if parts.family.name == "causal":
+        module.config.use_cache = False  # keys and values of a text that does not go on
+    limit = usable_length(module, tokenizer)
+    encoder = parts.family.encoder.of(module, tokenizer, min(limit, max_length or limit))
+    identity = ModelIdentity(
+        name=parts.name,
+        revision=parts.revision,
+        family=parts.family.name,
+        tokenizer=encoder.fingerprint,
+        weights=_digest_of_weights(module),
+    )
+    return parts.family.model(module, encoder, identity, screening_dtype(dtype, device))
+
+
+def load_parts(
+    name: str,
+    device: str = "cpu",
+    revision: str = "",
+    trust_remote_code: bool = False,
+    families: Sequence[Family] = FAMILIES,
+) -> Parts:
+    """Read a model of some families; see `load_model`.
+
+    Raises:
+        ModelError: as `load_model`.
     """
     import transformers
 
-    if dtype not in DTYPES:
-        raise UnknownNameError("dtype", dtype, DTYPES)
     path = embedded_path() if name == EMBEDDED else Path(name)
     local = path.is_dir()
     if local and revision:
@@ -93,7 +115,7 @@ def load_model(
         commit = "" if local else commit_of(name, revision)
     if commit:
         options["revision"] = commit  # tokenizer and weights of one state of the repository
-    family = family_of(name, config)
+    family = family_of(name, config, families)
     with clear_errors(name, "tokenizer", local), quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
     with clear_errors(name, "weights", local), quiet():
@@ -107,41 +129,9 @@ def load_model(
         )
     check_weights(name, module, info, family)
     check_vocabulary(name, module, tokenizer)
-    if family.name == "causal":
-        module.config.use_cache = False  # keys and values of a text that does not go on
     to_device(module.eval(), device)
-    limit = usable_length(module, tokenizer)
-    encoder = family.encoder(tokenizer, min(limit, max_length or limit))
-    identity = ModelIdentity(
-        name=name if name == EMBEDDED or not local else str(path.resolve()),
-        revision=commit,
-        family=family.name,
-        tokenizer=encoder.fingerprint,
-        weights=_digest_of_weights(module),
-    )
-    return MaskedLanguageModel(module, encoder, identity, screening_dtype(dtype, device))
-
-
-def family_of(name: str, config: Any) -> Family:
-    """The family of a model with a configuration.
-
-    Raises:
-        ModelError: it is of none.
-    """
-    import transformers
-
-    brought = getattr(config, "auto_map", None) or {}  # by the model's own code
-    for family in FAMILIES:
-        if type(config) in getattr(transformers, family.table) or family.loader in brought:
-            # The decoder of a translator is in the causal table too: without its encoder.
-            if family.name == "causal" and getattr(config, "is_encoder_decoder", False):
-                break
-            return family
-    raise ModelError(
-        f"{name!r} is a {config.model_type!r} model, which has no masked-LM head and no causal "
-        f"one; choose a masked language model such as BERT, RoBERTa, ALBERT, DeBERTa or "
-        f"ModernBERT, or a causal one such as GPT-2, Llama, Qwen2 or Pythia"
-    )
+    shown = name if name == EMBEDDED or not local else str(path.resolve())
+    return Parts(module, tokenizer, family, shown, commit)
 
 
 def commit_of(name: str, revision: str) -> str:
@@ -183,11 +173,12 @@ def check_weights(name: str, module: Any, info: dict[str, Any], family: Family) 
         )
     if missing:
         body = f"{module.base_model_prefix}."
+        # A T5 has its encoder and decoder beside its head, under no common name.
+        told = hasattr(module, module.base_model_prefix)
         what = f"{family.name}-LM head" if not missing[0].startswith(body) else "body"
         raise ModelError(
-            f"{name!r} lacks weights of its {what} ({', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}), which would be random; choose a checkpoint "
-            f"saved from a {family.name} language model"
+            f"{name!r} lacks weights {f'of its {what} ' if told else ''}({listing(missing, 3)}), "
+            f"which would be random; choose a checkpoint saved from a {family.name} language model"
         )
 
 

@@ -2,113 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from autoprompt.errors import ModelError
-from autoprompt.models.encoding import Encoding, PromptEncoder
-from autoprompt.models.transformer import TransformerModel
-from autoprompt.prompts import ModelIdentity
+from autoprompt.models.encoding import Encoding
+from autoprompt.models.packed import PackedEncoder
+from autoprompt.models.transformer import PARITY, TransformerModel
 
-PARITY = {"float32": 1e-4, "bfloat16": 0.05}  # of the largest logit
+LENGTHS = (  # as configurations name them
+    "max_position_embeddings",
+    "n_positions",
+    "max_encoder_position_embeddings",
+    "max_decoder_position_embeddings",
+)
+RELATIVE = 512  # tokens that T5s were trained on; their relative positions set no limit
 
 
 class MaskedLanguageModel(TransformerModel):
     """A Hugging Face masked language model behind the `LanguageModel` protocol.
 
-    The head maps every hidden state to the vocabulary, which costs more than a small encoder
-    itself. A forward hook on the base model narrows the hidden states to the mask positions before
-    the head sees them. At load the narrowed logits are compared with plain ones; where a model's
-    head does not follow that shape, the plain way is taken.
-
-    Args:
-        module: the model, in evaluation mode.
-        encoder: its encoder.
-        identity: its name and digests.
-        screens_in: the precision that screens candidates.
+    Attributes:
+        packed: runs it without padding, where it has the shape and gives the same; else None.
     """
 
-    def __init__(
-        self,
-        module: Any,
-        encoder: PromptEncoder,
-        identity: ModelIdentity,
-        screens_in: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(module, encoder, identity, screens_in)
-        self.narrow = True
-        self.narrow = self._narrow_agrees()
+    packed: PackedEncoder | None = None
+
+    def _probe(self) -> None:
+        super()._probe()
+        packed = PackedEncoder.of(self.module, next(self.module.parameters()).dtype)
+        if packed is not None and self._gives_the_same(packed):
+            self.packed = packed
+
+    def _gives_the_same(self, packed: PackedEncoder) -> bool:
+        probe = self._narrow_probe()
+        with torch.inference_mode():
+            plain, found = self._mask_logits(probe), packed.mask_logits(probe)
+        most = PARITY[self.precision] * max(1.0, float(plain.abs().max()))
+        return bool((plain - found).abs().max() <= most)
 
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
-        longest = max(len(encoding.ids) for encoding in batch)
-        ids = torch.full((len(batch), longest), self._pad, dtype=torch.long)
-        attention = torch.zeros((len(batch), longest), dtype=torch.long)
-        for row, encoding in enumerate(batch):
-            ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-            attention[row, : len(encoding.ids)] = 1
-        positions = torch.tensor([encoding.mask_positions for encoding in batch])
-        device = self.module.device
-        ids, attention, positions = ids.to(device), attention.to(device), positions.to(device)
-        if self.narrow:
-            with self._narrowed(positions):
-                logits = self.module(input_ids=ids, attention_mask=attention).logits
-        else:
-            logits = at(self.module(input_ids=ids, attention_mask=attention).logits, positions)
-        result: torch.Tensor = logits.float()
-        return result
+        return (
+            super()._mask_logits(batch) if self.packed is None else self.packed.mask_logits(batch)
+        )
 
-    def _head_inputs(self, batch: Sequence[Encoding]) -> torch.Tensor:
-        kept: list[torch.Tensor] = []
-
-        def keep(_module: Any, arguments: Any) -> None:
-            kept.append(arguments[0])
-
-        handle = self._output_layer().register_forward_pre_hook(keep)
-        try:
-            self._mask_logits(batch)
-        finally:
-            handle.remove()
-        states = kept[0]
-        if not self.narrow:
-            positions = torch.tensor([encoding.mask_positions for encoding in batch])
-            states = at(states, positions.to(states.device))
-        return states
-
-    @contextmanager
-    def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
-        def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
-            output["last_hidden_state"] = at(output["last_hidden_state"], positions)
-            return output
-
-        handle = self.module.base_model.register_forward_hook(narrow)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def _narrow_agrees(self) -> bool:
-        """Whether narrowed logits equal plain ones on two sequences of different length."""
-        tokenizer = self.encoder.tokenizer
-        body = tokenizer("It was", add_special_tokens=False)["input_ids"]
-        mask = body[0] if tokenizer.mask_token_id is None else tokenizer.mask_token_id
-        probe = [
-            Encoding((*body, mask), (len(body),)),
-            Encoding((mask, *body, *body, *body), (0,)),
-        ]
-        try:
-            with torch.inference_mode():
-                narrow = self._mask_logits(probe)
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-            return False
-        self.narrow = False
-        with torch.inference_mode():
-            plain = self._mask_logits(probe)
-        scale = max(1.0, float(plain.abs().max()))
-        most = PARITY[self.precision] * scale
-        return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= most)
+    def _moved_logits(self, batch: Sequence[Encoding], delta: torch.Tensor) -> torch.Tensor:
+        if self.packed is None:
+            return super()._moved_logits(batch, delta)
+        return self.packed.mask_logits(batch, delta)
 
 
 def usable_length(module: Any, tokenizer: Any) -> int:
@@ -124,17 +67,14 @@ def usable_length(module: Any, tokenizer: Any) -> int:
         if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding):
             start = 0 if part.padding_idx is None else part.padding_idx + 1
             limits.append(part.num_embeddings - start)
-    configured = getattr(module.config, "max_position_embeddings", None)
-    if configured and configured > 0:
-        limits.append(int(configured))
+    for name in LENGTHS:
+        configured = getattr(module.config, name, None)
+        if configured and configured > 0:
+            limits.append(int(configured))
     if tokenizer.model_max_length < 1_000_000:  # a huge number stands for "not told"
         limits.append(int(tokenizer.model_max_length))
+    if not limits and hasattr(module.config, "relative_attention_num_buckets"):
+        limits.append(RELATIVE)
     if not limits:
         raise ModelError("the model does not tell how long its input may be; set model_max_length")
     return min(limits)
-
-
-def at(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Rows of `(batch, length, width)` at `(batch, masks)` positions."""
-    rows = torch.arange(states.shape[0], device=states.device)[:, None]
-    return states[rows, positions]

@@ -1,80 +1,144 @@
-"""Loading a T5-like model, which is no `LanguageModel` and is not prompted."""
+"""Encoding for models with an encoder and a decoder: the encoder reads the prompt, text on both
+sides of the mask, and the decoder is asked for the word.
+
+Where the tokenizer has sentinels, as T5's, a sentinel stands for the mask, and the decoder answers
+it as it was trained to (Raffel et al. 2020, section 3.1.4; LM-BFF's use of it, Gao et al. 2021)::
+
+    encoder   A fine film. It was <extra_id_0> .</s>
+    decoder   <pad> <extra_id_0>            then the word
+
+Where it has a mask token, as BART's, that stands for the mask, whatever its number of tokens. BART
+was trained to write the whole text anew with its gaps filled (Lewis et al. 2020, "text infilling"),
+so the decoder has read the text up to the mask, as in the mask-filling example of transformers'
+documentation of BART::
+
+    encoder   <s>A fine film. It was<mask>.</s>
+    decoder   </s><s>A fine film. It was    then the word
+
+A word of several tokens is read by the decoder but for its last: teacher forcing.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from autoprompt.errors import ModelError, listing
-from autoprompt.models.encoding import PromptEncoder
-from autoprompt.models.hub import check_reachable
-from autoprompt.models.loading import (
-    Family,
-    check_directory,
-    check_vocabulary,
-    check_weights,
-    clear_errors,
-    commit_of,
-    quiet,
-    to_device,
-)
+import numpy as np
+from numpy.typing import NDArray
 
-# Told to `check_weights`.
-FAMILY = Family(
-    "seq2seq", "AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING", PromptEncoder
-)
+from autoprompt.errors import ModelError
+from autoprompt.models.encoding import Encoding, PromptEncoder, replaced
+from autoprompt.models.forcing import Ids, forced
+from autoprompt.prompts import Frame
+
+SENTINELS = ("<extra_id_0>", "<extra_id_1>")
 
 
-def load_parts(name: str, device: str, revision: str, trust_remote_code: bool) -> tuple[Any, Any]:
-    """Model, in evaluation mode and float32, and tokenizer from a directory or by name.
+class Seq2SeqEncoder(PromptEncoder):
+    """Encodes frames for a model with an encoder and a decoder.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer with sentinels or a mask token.
+        max_length: the most tokens in a sequence, special tokens included.
+        start: the token that the decoder begins with.
 
     Raises:
-        ModelError: the model is absent, damaged or no sequence-to-sequence model, or has weights
-            other than safetensors.
+        ModelError: the tokenizer is not a fast one, or has neither sentinels nor a mask token.
     """
-    import transformers
 
-    path = Path(name)
-    local = path.is_dir()
-    if local and revision:
-        raise ModelError(f"{name!r} is a directory, which has no revisions; leave it out")
-    if local:
-        check_directory(path)
-    elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"no model directory at {name}; check the path")
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if revision:
-        options["revision"] = revision
-    with clear_errors(name, "configuration", local), quiet():
-        if not local:
-            check_reachable(name, revision)
-        config = transformers.AutoConfig.from_pretrained(name, **options)
-        commit = "" if local else commit_of(name, revision)
-    if commit:
-        options["revision"] = commit  # tokenizer and weights of one state of the repository
-    remote = FAMILY.loader in (getattr(config, "auto_map", None) or {})
-    if type(config) not in getattr(transformers, FAMILY.table) and not remote:
+    def __init__(self, tokenizer: Any, max_length: int, start: int) -> None:
+        super().__init__(tokenizer, max_length)
+        self._start = start
+        self._sentinels: Ids = ()
+        if self.mask == SENTINELS[0]:
+            self._sentinels = tuple(tokenizer.convert_tokens_to_ids(list(SENTINELS)))
+
+    @classmethod
+    def of(cls, module: Any, tokenizer: Any, max_length: int) -> Seq2SeqEncoder:
+        """See `PromptEncoder.of`.
+
+        Raises:
+            ModelError: as for the class, or the model does not tell how its decoder begins.
+        """
+        return cls(tokenizer, max_length, decoder_start(module, tokenizer))
+
+    def asked(
+        self, encodings: Sequence[Encoding], ids: NDArray[np.int64]
+    ) -> tuple[list[Encoding], NDArray[np.int64]]:
+        """See `PromptEncoder.asked`: the decoder reads all of a word's tokens but the last."""
+        return forced(encodings, ids, _continued)
+
+    def hiding_triggers(self, encoding: Encoding) -> list[Encoding]:
+        """See `PromptEncoder.hiding_triggers`: each token is asked for as the word is."""
+        return [self._hiding(encoding, at) for at in encoding.trigger_positions]
+
+    # -- the seams of `PromptEncoder` ---------------------------------------------------------
+
+    def _mask_of(self, tokenizer: Any) -> str:
+        special = set(tokenizer.all_special_tokens)
+        if special.issuperset(SENTINELS):
+            return SENTINELS[0]
+        if tokenizer.mask_token_id is not None:
+            return str(tokenizer.mask_token)
         raise ModelError(
-            f"{name!r} is a {config.model_type!r} model, which does not write text from text; "
-            f"choose a T5, for example google-t5/t5-base"
+            f"the tokenizer has neither sentinel tokens ({', '.join(SENTINELS)}) nor a mask token, "
+            f"so the model cannot be asked for a word in a text; choose a T5 or a BART"
         )
-    with clear_errors(name, "tokenizer", local), quiet():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-    with clear_errors(name, "weights", local), quiet():
-        module, info = getattr(transformers, FAMILY.loader).from_pretrained(
-            name,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `check_weights` names them
-            dtype="float32",
-            **options,
+
+    def _encode_texts(
+        self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
+    ) -> list[Encoding]:
+        del masks  # one stands for words of any number of tokens
+        return [
+            self._asking(encoding, encoding.mask_positions[0])
+            for encoding in super()._encode_texts(frame, texts, 1)
+        ]
+
+    def _limit(self, masks: int) -> int:
+        # A decoder that repeats the text reads no more than the encoder, and then the word.
+        return self.max_length if self._sentinels else self.max_length - (masks - 1)
+
+    # -- what the decoder reads ---------------------------------------------------------------
+
+    def _asking(self, encoding: Encoding, at: int) -> Encoding:
+        """The encoding with a decoder that is asked for what stands at a place of the ids."""
+        if self._sentinels:
+            return replace(
+                encoding, decoder_ids=(self._start, self._sentinels[0]), mask_positions=(1,)
+            )
+        decoder_ids = (self._start, *encoding.ids[:at])
+        return replace(encoding, decoder_ids=decoder_ids, mask_positions=(at,), repeated=at)
+
+    def _hiding(self, encoding: Encoding, at: int) -> Encoding:
+        if not self._sentinels:
+            asking = self._asking(encoding, at)
+            return replace(asking, ids=replaced(encoding.ids, at, self.mask_id))
+        # The first sentinel is asked for first: it goes to the token, and the mask gets the second.
+        first, second = self._sentinels
+        ids = tuple(second if token == first else token for token in encoding.ids)
+        return self._asking(replace(encoding, ids=replaced(ids, at, first)), at)
+
+
+def decoder_start(module: Any, tokenizer: Any) -> int:
+    """The token that a model's decoder begins with; a T5's is its padding.
+
+    Raises:
+        ModelError: the model tells none.
+    """
+    for told in (module.config, getattr(module, "generation_config", None)):
+        start = getattr(told, "decoder_start_token_id", None)
+        if start is not None:
+            return int(start)
+    if tokenizer.pad_token_id is None or tokenizer.mask_token_id is not None:
+        raise ModelError(
+            "the model does not tell which token its decoder begins with; set "
+            "decoder_start_token_id in its config.json"
         )
-    if missing := sorted(str(key) for key in info["missing_keys"]):
-        raise ModelError(  # `check_weights` tells head and body by a prefix, which T5 lacks
-            f"{name!r} lacks weights ({listing(missing, 3)}), which would be random; choose a "
-            f"checkpoint saved from a {FAMILY.name} language model"
-        )
-    check_weights(name, module, info, FAMILY)
-    check_vocabulary(name, module, tokenizer)
-    to_device(module.eval(), device)
-    return module, tokenizer
+    return int(tokenizer.pad_token_id)
+
+
+def _continued(encoding: Encoding, head: Ids) -> Encoding:
+    last = len(encoding.decoder_ids) - 1
+    places = tuple(range(last, last + len(head) + 1))
+    return replace(encoding, decoder_ids=encoding.decoder_ids + head, mask_positions=places)

@@ -1,13 +1,14 @@
 """What all kinds of language models share: batches, memory, embeddings, gradients.
 
-A kind says how logits at the masks are computed (`_mask_logits`); everything else is here.
+A kind says how logits at the masks are computed (`_mask_logits`), if not by one padded pass;
+everything else is here.
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.batches import length_bucketed, tokens_per_batch
+from autoprompt.models.batches import length_bucketed, tokens_per_batch, width
 from autoprompt.models.encoding import Encoding, PromptEncoder
 from autoprompt.models.gradients import (
     Floats,
@@ -29,10 +30,20 @@ from autoprompt.models.gradients import (
 from autoprompt.prompts import ModelIdentity
 
 Rows = NDArray[np.float32]
+PARITY = {"float32": 1e-4, "bfloat16": 0.05}  # of the largest logit
+# What a model may raise that does not do what a faster way asks of it.
+UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
-class TransformerModel(ABC):
+class TransformerModel:
     """A Hugging Face model behind the `LanguageModel` and `OpenModel` protocols.
+
+    The head maps every hidden state to the vocabulary, which costs more than a small encoder
+    itself. A forward hook on the body narrows the hidden states to the mask positions before the
+    head sees them. At load the narrowed logits are compared with plain ones; where a model's head
+    does not follow that shape, the plain way is taken.
+
+    A tokenizer without a padding token pads with its first one: padding is not attended to.
 
     Args:
         module: the model, in evaluation mode.
@@ -43,6 +54,7 @@ class TransformerModel(ABC):
     Attributes:
         precision: of its own numbers.
         tokens_per_batch: the most tokens in a padded batch; less after a lack of memory.
+        narrow: whether the head works on mask positions only.
     """
 
     def __init__(
@@ -60,6 +72,14 @@ class TransformerModel(ABC):
         self.precision = str(next(module.parameters()).dtype).removeprefix("torch.")
         self._screens_in = screens_in
         self._pad = encoder.tokenizer.pad_token_id or 0
+        self.narrow = True
+        self._probe()
+
+    def _probe(self) -> None:
+        """Try the faster ways, and keep to those that give what the plain one gives."""
+        self.narrow = self._narrow_agrees()
+
+    # -- one batch --------------------------------------------------------------------------------
 
     @cached_property
     def screening(self) -> TransformerModel:
@@ -69,13 +89,90 @@ class TransformerModel(ABC):
         module = copy.deepcopy(self.module).to(self._screens_in)
         return type(self)(module, self.encoder, self.identity, self._screens_in)
 
-    @abstractmethod
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """Logits at the masks of one batch: shape `(batch, masks, vocab_size)`, float32."""
+        ids, attention = self._padded([encoding.ids for encoding in batch])
+        positions = [encoding.mask_positions for encoding in batch]
+        return self._logits_at(positions, input_ids=ids, attention_mask=attention)
 
-    @abstractmethod
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids padded on the right, and which of them are: each of shape `(rows, longest)`."""
+        longest = max(len(sequence) for sequence in sequences)
+        ids = torch.full((len(sequences), longest), self._pad, dtype=torch.long)
+        attention = torch.zeros((len(sequences), longest), dtype=torch.long)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+            attention[row, : len(sequence)] = 1
+        return ids.to(self.module.device), attention.to(self.module.device)
+
+    def _logits_at(self, positions: Sequence[Sequence[int]], **inputs: Any) -> torch.Tensor:
+        """What the model says of its inputs at `(batch, masks)` positions, as `_mask_logits`."""
+        places = torch.tensor(positions, device=self.module.device)
+        if self.narrow:
+            with self._narrowed(places):
+                logits = self.module(**inputs).logits
+        else:
+            logits = at(self.module(**inputs).logits, places)
+        result: torch.Tensor = logits.float()
+        return result
+
     def _head_inputs(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """What the output embeddings multiply, at the masks: `(batch, masks, width)`."""
+        kept: list[torch.Tensor] = []
+
+        def keep(_module: Any, arguments: Any) -> None:
+            kept.append(arguments[0])
+
+        handle = self._output_layer().register_forward_pre_hook(keep)
+        try:
+            self._mask_logits(batch)
+        finally:
+            handle.remove()
+        states = kept[0]
+        if not self.narrow:
+            positions = torch.tensor([encoding.mask_positions for encoding in batch])
+            states = at(states, positions.to(states.device))
+        return states
+
+    def _body(self) -> Any:
+        """The part of the model whose last hidden states the head gets."""
+        return self.module.base_model
+
+    @contextmanager
+    def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
+        def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
+            output["last_hidden_state"] = at(output["last_hidden_state"], positions)
+            return output
+
+        handle = self._body().register_forward_hook(narrow)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _narrow_probe(self) -> list[Encoding]:
+        tokenizer = self.encoder.tokenizer
+        body = tokenizer("It was", add_special_tokens=False)["input_ids"]
+        mask = body[0] if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+        return [
+            Encoding((*body, mask), (len(body),)),
+            Encoding((mask, *body, *body, *body), (0,)),
+        ]
+
+    def _narrow_agrees(self) -> bool:
+        """Whether narrowed logits equal plain ones on two sequences of different length."""
+        probe = self._narrow_probe()
+        try:
+            with torch.inference_mode():
+                narrow = self._mask_logits(probe)
+        except UNFIT:
+            return False
+        self.narrow = False
+        with torch.inference_mode():
+            plain = self._mask_logits(probe)
+        scale = max(1.0, float(plain.abs().max()))
+        most = PARITY[self.precision] * scale
+        return narrow.shape == plain.shape and bool((narrow - plain).abs().max() <= most)
 
     # -- scores -----------------------------------------------------------------------------------
 
@@ -114,36 +211,58 @@ class TransformerModel(ABC):
         run: Callable[[Sequence[Encoding]], torch.Tensor],
     ) -> list[tuple[list[int], Rows]]:
         """Run all sequences in batches of like length; each batch's indices and result."""
-        lengths = [len(encoding.ids) for encoding in encodings]
-        waiting = length_bucketed(lengths, self.tokens_per_batch)[::-1]
         done: list[tuple[list[int], Rows]] = []
+
+        def ran(rows: list[int]) -> None:
+            done.append((rows, run([encodings[row] for row in rows]).cpu().numpy()))
+
+        self._batched([len(encoding.ids) for encoding in encodings], ran)
+        return done
+
+    def _batched(
+        self,
+        lengths: Sequence[int],
+        run: Callable[[list[int]], None],
+        known: Sequence[int] | None = None,
+    ) -> None:
+        """Run sequences, given by their lengths, in batches that the memory holds.
+
+        Args:
+            lengths: tokens of each that are run.
+            run: takes the indices of a batch.
+            known: tokens of each that have been run before; none by default.
+        """
+        before = known or [0] * len(lengths)
+        waiting = length_bucketed(lengths, self.tokens_per_batch, before)[::-1]
         while waiting:
             rows = waiting.pop()
             try:
                 with torch.inference_mode():
-                    found = run([encodings[row] for row in rows]).cpu().numpy()
+                    run(rows)
+                    continue
             except torch.OutOfMemoryError as error:
                 if len(rows) == 1:
                     raise ScoringError(
                         f"a single sequence of {lengths[rows[0]]} tokens does not fit into the "
                         f"memory of {self.device!r}; free some, or run on another device"
                     ) from error
-                found = None  # what follows is outside: the error holds on to the batch's memory
-            if found is None:
-                # The first of a batch is its longest. What did not fit is not tried again.
-                self.tokens_per_batch = max(len(rows) // 2 * lengths[rows[0]], 1)
-                left = [*rows, *(row for later in waiting[::-1] for row in later)]
-                parts = length_bucketed([lengths[row] for row in left], self.tokens_per_batch)
-                waiting = [[left[at] for at in part] for part in parts][::-1]
-                continue
-            done.append((rows, found))
-        return done
+            # Here, and not above: the error holds on to the batch's memory. What did not fit is not
+            # tried again.
+            widest = max(width(lengths[rows[0]], before[row]) for row in rows)
+            self.tokens_per_batch = max(len(rows) // 2 * widest, 1)
+            left = [*rows, *(row for later in waiting[::-1] for row in later)]
+            parts = length_bucketed(
+                [lengths[row] for row in left],
+                self.tokens_per_batch,
+                [before[row] for row in left],
+            )
+            waiting = [[left[at] for at in part] for part in parts][::-1]
 
     # -- what trigger search and the label head need ----------------------------------------------
 
     def input_embeddings(self) -> Rows:
         """See `OpenModel.input_embeddings`."""
-        table = embedding_layer(self.module, self.identity.name).weight
+        table = self._embeddings().weight
         found: Rows = table.detach().float().cpu().numpy()
         return found
 
@@ -151,13 +270,13 @@ class TransformerModel(ABC):
         self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
     ) -> tuple[float, Floats]:
         """See `OpenModel.trigger_gradients`."""
-        layer = embedding_layer(self.module, self.identity.name)
+        layer = self._embeddings()
         slots = len(variants[0].encodings[0].trigger_positions)
         device = layer.weight.device
         delta = torch.zeros(slots, layer.embedding_dim, device=device, requires_grad=True)
         words: list[list[torch.Tensor]] = []
         for variant in variants:
-            scores = self._variant_scores(variant, layer, delta)
+            scores = self._variant_scores(variant, delta)
             for word, label in enumerate(variant.labels):
                 while len(words) <= label:
                     words.append([])
@@ -169,15 +288,26 @@ class TransformerModel(ABC):
         (gradients,) = torch.autograd.grad(total, delta)
         return float(total.detach()), checked(gradients, self.identity.name)
 
-    def _variant_scores(
-        self, variant: Variant, layer: torch.nn.Embedding, delta: torch.Tensor
-    ) -> torch.Tensor:
+    def _embeddings(self) -> torch.nn.Embedding:
+        """The layer that makes the trigger tokens' embeddings."""
+        return embedding_layer(self.module, self.identity.name)
+
+    def _moved_logits(self, batch: Sequence[Encoding], delta: torch.Tensor) -> torch.Tensor:
+        """As `_mask_logits`, with `delta` added to the trigger tokens' embeddings."""
+        positions = [encoding.trigger_positions for encoding in batch]
+        with added_to_triggers(self._embeddings(), positions, delta):
+            return self._mask_logits(batch)
+
+    def _variant_scores(self, variant: Variant, delta: torch.Tensor) -> torch.Tensor:
         """Word scores `(examples, words)`, with a gradient to what is added to the triggers."""
-        with added_to_triggers(layer, variant.encodings, delta):
-            logs = torch.log_softmax(self._mask_logits(variant.encodings), -1)
+        asked, way = self.encoder.asked(variant.encodings, variant.ids)
+        logs = torch.log_softmax(self._moved_logits(asked, delta), -1)
         ids = torch.as_tensor(variant.ids, device=logs.device)  # (words, masks)
         masks = torch.arange(ids.shape[1], device=logs.device)
-        return logs[:, masks, ids].mean(-1)
+        ways = torch.as_tensor(way, device=logs.device)
+        logs = logs.reshape(-1, len(variant.encodings), *logs.shape[1:])  # a way is in front
+        words: torch.Tensor = logs[ways[:, None], :, masks, ids].mean(1)
+        return words.T
 
     def mask_states(self, encodings: Sequence[Encoding]) -> Rows:
         """See `OpenModel.mask_states`."""
@@ -207,3 +337,9 @@ class TransformerModel(ABC):
                 f"label head needs; choose another way to find label words"
             )
         return layer
+
+
+def at(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Rows of `(batch, length, width)` at `(batch, masks)` positions."""
+    rows = torch.arange(states.shape[0], device=states.device)[:, None]
+    return states[rows, positions]

@@ -72,9 +72,9 @@ class WordScorer:
         """Log-probabilities of the words at the frame's mask.
 
         Returns:
-            Shape `(examples, words)`. A word of n tokens is scored with n masks, and its score is
-            the mean of its tokens' log-probabilities. NaN stands for a word that cannot be
-            written at this mask (see `columns`).
+            Shape `(examples, words)`. A word of n tokens is scored with n masks, or each token
+            after those before it; its score is the mean of its tokens' log-probabilities. NaN
+            stands for a word that cannot be written at this mask (see `columns`).
         """
         rows = self._cache.setdefault(frame.key, {})
         self._cache.move_to_end(frame.key)
@@ -258,16 +258,20 @@ def word_log_probabilities(
 
     Args:
         model: the language model.
-        encodings: sequences with as many masks as the words have tokens.
-        ids: shape `(words, masks)`, the words' token ids.
+        encodings: made for words of as many tokens.
+        ids: shape `(words, tokens)`, the words' token ids.
 
     Returns:
         Shape `(encodings, words)`: the mean log-probability of a word's tokens.
     """
     tokens, inverse = np.unique(ids, return_inverse=True)
-    inverse = inverse.reshape(ids.shape)  # (words, masks): indices into `tokens`
-    found = model.log_probabilities(encodings, tokens)
-    result: NDArray[np.float32] = found[:, np.arange(ids.shape[1]), inverse].mean(axis=-1)
+    inverse = inverse.reshape(ids.shape)  # (words, tokens): indices into `tokens`
+    asked, way = model.encoder.asked(encodings, ids)
+    found = model.log_probabilities(asked, tokens)
+    ways = 1 + int(way.max(initial=0))
+    found = found.reshape(ways, len(encodings), *found.shape[1:])
+    masks = np.arange(ids.shape[1])
+    result: NDArray[np.float32] = found[way[:, None], :, masks, inverse].mean(axis=1).T
     return result
 
 

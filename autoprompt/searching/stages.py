@@ -98,18 +98,18 @@ class Stages:
     def _check_model(self) -> None:
         """Refuse now what would fail in the middle of a run."""
         space, model = self.table.space, self.runner.scorer.model
-        masked = model.identity.family == "masked"
+        family = model.identity.family
         if self.infiller is not None and not space.generated:
             raise InputError(
                 "a generator of templates is named, and neither the space (`generated` under "
                 "`templates`) nor the recipe asks for templates; leave one out, or ask for some"
             )
-        if space.generated and self.infiller is None and not masked:
+        if space.generated and self.infiller is None and family != "masked":
             raise ModelError(
-                f"{model.identity.name!r} reads left to right and cannot fill masks in a template; "
-                f"name a T5 with --generator, or ask for no templates by the model"
+                f"{model.identity.name!r}, a {family} model, cannot fill masks in a template; name "
+                f"a T5 with --generator, or ask for no templates by the model"
             )
-        if self.recipe.name == "autoprompt" and len(space.fields) > 1 and not masked:
+        if self.recipe.name == "autoprompt" and len(space.fields) > 1 and family == "causal":
             raise ModelError(
                 f"the recipe 'autoprompt' puts a pair's second text behind the mask, and "
                 f"{model.identity.name!r} reads left to right; choose a masked model"

@@ -160,7 +160,7 @@ class TriggerObjective:
     ) -> Floats:
         """The loss of each candidate with label words that are fitted to it."""
         base = self._encoded(candidates[0], rows, 1)
-        encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
+        encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
         scores = word_log_probabilities(model, encodings, words.ids)
         self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
         sets = scores.reshape(len(candidates), len(rows), -1)
@@ -171,7 +171,7 @@ class TriggerObjective:
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
             base = self._encoded(candidates[0], rows, masks)
-            encodings = [_swapped(one, tokens) for tokens in candidates for one in base]
+            encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
             words[:, columns] = word_log_probabilities(model, encodings, ids)
             self.spent += Spent(
                 forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
@@ -187,8 +187,9 @@ class TriggerObjective:
     ) -> Floats:
         """The mean -log p of the trigger tokens, each with all else of the prompt in sight.
 
-        A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), a
-        causal one what is before it; a token that begins the sequence is left out there.
+        A masked model sees both sides of a token (pseudo-likelihood, Salazar et al. 2020), and so
+        does one with an encoder and a decoder; a causal one sees what is before it, and a token
+        that begins the sequence is left out there.
 
         Args:
             candidates: tokens of prompts.
@@ -199,22 +200,17 @@ class TriggerObjective:
             Shape `(candidates,)`, nats a token.
         """
         model = model or self.model
-        mask = self.model.encoder.tokenizer.mask_token_id
         base = self._encoded(candidates[0], np.array([row]), 1)[0]
-        found = np.empty(len(candidates))
-        for index, tokens in enumerate(candidates):
-            one = _swapped(base, tokens)
-            at = one.trigger_positions
-            if mask is None:
-                batch = [replace(one, mask_positions=tuple(max(place - 1, 0) for place in at))]
-                counted = np.array(at) > 0
-            else:
-                batch = [_masked(one, place, mask) for place in at]
-                counted = np.full(len(at), True)
-            logs = model.log_probabilities(batch, np.array(tokens, dtype=np.int64))
-            logs = np.diagonal(logs.reshape(len(tokens), len(tokens)))[counted]
-            found[index] = -float(logs.mean()) if counted.any() else 0.0
-            self.spent += Spent(forwards=len(batch), tokens=len(batch) * len(one.ids))
+        hiding = model.encoder.hiding_triggers
+        asked = [one for tokens in candidates for one in hiding(base.with_triggers(tokens))]
+        if not asked:
+            return np.zeros(len(candidates))
+        known, column = np.unique(np.array(candidates), return_inverse=True)
+        logs = model.log_probabilities(asked, known)
+        self.spent += Spent(forwards=len(asked), tokens=sum(len(one.ids) for one in asked))
+        logs = logs.reshape(len(candidates), -1, len(known))  # (candidates, tokens asked for, ...)
+        column = column.reshape(len(candidates), -1)[:, -logs.shape[1] :, None]
+        found: Floats = -np.take_along_axis(logs, column, 2)[..., 0].mean(axis=1)
         return found
 
     # -- encodings ----------------------------------------------------------------------------
@@ -257,17 +253,3 @@ def _misses(scores: Floats, gold: Ints) -> Floats:
     own = scores[:, np.arange(len(gold)), gold]
     found: Floats = ((scores >= own[..., None]).sum(axis=-1) > 1).mean(axis=-1)
     return found
-
-
-def _swapped(encoding: Encoding, tokens: Ids) -> Encoding:
-    """The sequence with other trigger tokens; their number, and so all positions, stay."""
-    ids = list(encoding.ids)
-    for place, token in zip(encoding.trigger_positions, tokens, strict=True):
-        ids[place] = token
-    return replace(encoding, ids=tuple(ids))
-
-
-def _masked(encoding: Encoding, place: int, mask: int) -> Encoding:
-    ids = list(encoding.ids)
-    ids[place] = mask
-    return replace(encoding, ids=tuple(ids), mask_positions=(place,))

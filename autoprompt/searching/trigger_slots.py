@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from autoprompt.errors import InputError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.seq2seq import Seq2SeqEncoder
 from autoprompt.prompts import Frame, TriggerTokens
 from autoprompt.templates import USER, Literal, Mask, Piece, Role, Template, Trigger
 
@@ -82,9 +83,10 @@ def slotted(
 
 
 def blank(encoder: PromptEncoder) -> int:
-    """The id that a fresh trigger token begins as: the mask, or a word where there is none."""
-    mask = encoder.tokenizer.mask_token_id
-    return int(mask) if mask is not None else encoder.text_ids(_NEUTRAL)[-1]
+    """The id that a fresh trigger token begins as: the mask of a masked model, else a word."""
+    if isinstance(encoder, CausalEncoder | Seq2SeqEncoder):
+        return encoder.text_ids(_NEUTRAL)[-1]
+    return encoder.mask_id
 
 
 def split_by_slot(template: Template, ids: Sequence[int]) -> tuple[tuple[int, ...], ...]:

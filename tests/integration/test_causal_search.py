@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import tiny_models
 import transformers
+from command_line import autoprompt
+from run_files import trials
 
 import autoprompt as ap
 from autoprompt.errors import (
@@ -18,7 +21,7 @@ from autoprompt.errors import (
     TemplateError,
     VerbalizerError,
 )
-from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.progress import Observer
 
 SPACE = """
@@ -40,7 +43,7 @@ label_words:
 demonstrations: {per_label: [0, 1]}
 calibration: [none, contextual, batch]
 """
-Models = Callable[[str], MaskedLanguageModel]
+Models = Callable[[str], TransformerModel]
 
 
 class Notes(Observer):
@@ -53,9 +56,7 @@ class Notes(Observer):
         self.heard.append(text)
 
 
-def search(
-    task: Path, model: MaskedLanguageModel, space: str, **options: object
-) -> ap.SearchResult:
+def search(task: Path, model: TransformerModel, space: str, **options: object) -> ap.SearchResult:
     return ap.search(
         ap.Task.load(task),
         ap.SearchSpace.parse(space, "space.yaml"),
@@ -90,6 +91,41 @@ def test_the_same_seed_gives_the_same_run(task: Path, family_models: Models) -> 
     assert first.best.scores == second.best.scores
 
 
+LONG_WORDS = """
+name: words of two tokens
+fields: [text]
+labels: [neg, pos]
+seeds:
+  - template: "{text} it was {mask} ."
+    verbalizer: {neg: [very bad], pos: [very good]}
+triggers: {max_tokens: 2, positions: [own_words]}
+calibration: [none, contextual]
+"""
+
+
+def test_words_of_two_tokens_from_search_to_prediction(
+    task: Path, model_directory: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG_WORDS, encoding="utf-8")
+    out = tmp_path / "run"
+    given = ["--task", task, "--space", tmp_path / "space.yaml", "--model", model_directory("gpt2")]
+    done = autoprompt("search", *given, "--out", out, "--trials", 4, "--seed", 3)
+    assert done.code == 0, done.err
+    rows = trials(out)
+    assert {row["state"] for row in rows} <= {"scored", "dropped"}
+    assert any("trigger:2" in row["template"] for row in rows)
+    best = ap.Prompt.load(out / "best.json")
+    assert best.tokens is not None
+    assert {word: len(ids) for word, ids in best.tokens.words.items()} == {
+        "very bad": 2,
+        "very good": 2,
+    }
+    scored = autoprompt("score", out / "best.json", "--data", task / "test.jsonl", "--json")
+    assert scored.code == 0, scored.err
+    found = json.loads(scored.out)
+    assert found["measures"]["accuracy"] == found["recorded"]["accuracy"]
+
+
 SIDEWAYS = [  # words or a field after the mask, in a seed prompt and in a pattern
     ("{text} it was {mask} .", "{mask} : {text}"),
     ("{text} {stem} {mask}{end}", "{stem} {mask}{end} {text}"),
@@ -116,7 +152,11 @@ def test_what_a_causal_model_cannot_read_is_left_out(
             TemplateError,
             r"put \{mask\} last",
         ),
-        ([("[terrible]", "[unspeakably]")], VerbalizerError, r"seed prompt 1: .*takes \d+ tokens"),
+        (
+            [("it was {mask}", "it was gre{mask}"), ("[great]", "[at]")],
+            VerbalizerError,
+            r"seed prompt 1: the word 'at' melts .*put a space before \{mask\}",
+        ),
     ],
 )
 def test_seeds_that_a_causal_model_cannot_read_are_refused_before_anything_is_written(

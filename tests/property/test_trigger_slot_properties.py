@@ -54,7 +54,7 @@ def check(model: MaskedLanguageModel, template: Template, places: list[str], mos
 places = st.lists(st.sampled_from(POSITIONS), min_size=1, unique=True)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "albert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "t5", "bart"])
 @given(template=templates(), places=places, most=st.integers(1, 6))
 def test_any_template_stays_a_template(
     family_models: Callable[[str], MaskedLanguageModel],

@@ -23,12 +23,13 @@ from autoprompt.errors import ModelError, ScoringError
 from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import LabelLoss, Variant, checked, embedding_layer, open_model
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 
-MASKED, CAUSAL = tuple(tiny_models.FAMILIES), tuple(tiny_models.CAUSAL)
-families = pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+EVERY = [*tiny_models.FAMILIES, *tiny_models.CAUSAL, *tiny_models.SEQ2SEQ]
+families = pytest.mark.parametrize("family", EVERY)
 TEXTS = ["a good film", "", "the story was slow , and the acting was not very good", "dull"]
 GOLD = np.array([1, 0, 2, 1])
 LABELS = 3
@@ -51,13 +52,13 @@ losses = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 class Case:
     """A model with a batch, and the model again in double precision."""
 
-    model: MaskedLanguageModel
+    model: TransformerModel
     exact: Any
     variants: list[Variant]
 
 
 @pytest.fixture(scope="module")
-def cases(family_models: Callable[[str], MaskedLanguageModel]) -> Callable[[str], Case]:
+def cases(family_models: Callable[[str], TransformerModel]) -> Callable[[str], Case]:
     made: dict[str, Case] = {}
 
     def case(family: str) -> Case:
@@ -69,7 +70,7 @@ def cases(family_models: Callable[[str], MaskedLanguageModel]) -> Callable[[str]
     return case
 
 
-def variants_of(model: MaskedLanguageModel) -> list[Variant]:
+def variants_of(model: TransformerModel) -> list[Variant]:
     """Two slots and words of one and two tokens; for a causal model what it can read."""
     causal = model.identity.family == "causal"
     text = "{trigger:1} {text} {trigger:2} was {mask}"
@@ -81,9 +82,6 @@ def variants_of(model: MaskedLanguageModel) -> list[Variant]:
         examples = [Example({"text": one}) for one in TEXTS]
         return model.encoder.encode(Frame(template, triggers), examples, masks)
 
-    if causal:
-        words = np.array([[61], [62], [63], [64]])
-        return [Variant(encoded(1), words, np.array([0, 1, 1, 2]))]
     return [
         Variant(encoded(1), np.array([[61], [62], [63]]), np.array([0, 1, 1])),
         Variant(encoded(2), np.array([[64, 65], [61, 66], [67, 67]]), np.array([0, 2, 2])),
@@ -124,37 +122,61 @@ def aggregated(words: Sequence[torch.Tensor], loss: LabelLoss) -> torch.Tensor:
     return sum(word.exp() for word in words).log()
 
 
+def logs_of(
+    case: Case,
+    table: torch.Tensor,
+    moved: torch.Tensor,
+    encoding: Encoding,
+    word: NDArray[np.int64],
+) -> torch.Tensor:
+    """Log-probabilities `(tokens, vocab_size)` where a word's tokens are predicted.
+
+    What is in `moved` is added to the triggers' embeddings, wherever the model reads them.
+    """
+    family, head = case.model.identity.family, tuple(word[:-1].tolist())
+    places = encoding.trigger_positions
+
+    def embedded(ids: Sequence[int], shift: int = 0) -> torch.Tensor:
+        rows = [table[one] for one in ids]
+        for slot, at in enumerate(places):
+            # A decoder may have read the text up to the mask alone, or none of it.
+            if at + shift < len(ids) and ids[at + shift] == encoding.ids[at]:
+                rows[at + shift] = rows[at + shift] + moved[slot]
+        return torch.stack(rows)[None]
+
+    if family == "masked":
+        logits = case.exact(inputs_embeds=embedded(encoding.ids)).logits[0]
+        return logits[list(encoding.mask_positions)].log_softmax(-1)
+    if family == "causal":
+        logits = case.exact(inputs_embeds=embedded(encoding.ids + head)).logits[0]
+    else:
+        inputs = embedded(encoding.ids), embedded(encoding.decoder_ids + head, shift=1)
+        logits = case.exact(inputs_embeds=inputs[0], decoder_inputs_embeds=inputs[1]).logits[0]
+    return logits[-len(word) :].log_softmax(-1)
+
+
 def oracle(
     case: Case, loss: LabelLoss, added: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss, and its gradients at the trigger tokens, with something added to them or not."""
     table = case.exact.get_input_embeddings().weight.detach()
-    leaves: list[tuple[Encoding, torch.Tensor]] = []
+    leaves: list[torch.Tensor] = []
     scores = []
     for example in range(len(TEXTS)):
         words: list[list[torch.Tensor]] = [[] for _ in range(LABELS)]
         for variant in case.variants:
             encoding = variant.encodings[example]
-            embedded = table[list(encoding.ids)].clone()
-            if added is not None:
-                embedded[list(encoding.trigger_positions)] += added
-            embedded = embedded[None].requires_grad_()
-            leaves.append((encoding, embedded))
-            logs = case.exact(inputs_embeds=embedded).logits[0].log_softmax(-1)
             for ids, label in zip(variant.ids, variant.labels, strict=True):
-                places = zip(encoding.mask_positions, ids, strict=True)
-                words[label].append(sum(logs[at, token] for at, token in places) / len(ids))
+                moved = torch.zeros_like(table[: len(encoding.trigger_positions)])
+                moved = (moved if added is None else added).clone().requires_grad_()
+                leaves.append(moved)
+                logs = logs_of(case, table, moved, encoding, ids)
+                words[label].append(sum(logs[at, ids[at]] for at in range(len(ids))) / len(ids))
         scores.append([aggregated(group, loss) for group in words])
     total = plain_loss(scores, loss)
     # With scores over the vocabulary, words of labels that are not gold do not count.
-    gradients = torch.autograd.grad(
-        total, [leaf for _, leaf in leaves], allow_unused=True, materialize_grads=True
-    )
-    found = sum(
-        gradient[0, list(encoding.trigger_positions)]
-        for (encoding, _), gradient in zip(leaves, gradients, strict=True)
-    )
-    return total.detach(), found
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return total.detach(), sum(gradients)
 
 
 # -- gradients --------------------------------------------------------------------------------
@@ -233,7 +255,7 @@ def test_the_hook_goes_when_the_model_fails(
     assert not case.model.module.get_input_embeddings()._forward_hooks
 
 
-def test_damaged_weights_are_told(tiny_model: MaskedLanguageModel) -> None:
+def test_damaged_weights_are_told(tiny_model: TransformerModel) -> None:
     module = copy.deepcopy(tiny_model.module)
     module.bert.encoder.layer[0].output.dense.weight.data[3, 3] = torch.nan
     model = MaskedLanguageModel(module, tiny_model.encoder, tiny_model.identity)
@@ -333,7 +355,8 @@ def test_states_and_output_embeddings_give_the_scores(
     bias = case.model.module.get_output_embeddings().bias
     for variant in case.variants:
         states = case.model.mask_states(variant.encodings)
-        assert states.shape == (len(TEXTS), variant.ids.shape[1], rows.shape[1])
+        masks = len(variant.encodings[0].mask_positions)
+        assert states.shape == (len(TEXTS), masks, rows.shape[1])
         logits = torch.from_numpy(states.astype(np.float64) @ rows.T.astype(np.float64))
         if bias is not None:
             logits += bias
@@ -343,7 +366,7 @@ def test_states_and_output_embeddings_give_the_scores(
 
 
 def test_a_model_without_a_linear_head_is_refused(
-    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TransformerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiny_model.module, "get_output_embeddings", lambda: None)
     for ask in (lambda: tiny_model.mask_states([]), lambda: tiny_model.output_embeddings(GOLD)):
@@ -351,7 +374,7 @@ def test_a_model_without_a_linear_head_is_refused(
             ask()
 
 
-def test_a_model_that_shows_scores_only_is_refused(tiny_model: MaskedLanguageModel) -> None:
+def test_a_model_that_shows_scores_only_is_refused(tiny_model: TransformerModel) -> None:
     assert open_model(tiny_model) is tiny_model
     with pytest.raises(ModelError, match="shows scores only"):
         open_model(ListeningModel(tiny_model, lambda text: True))

@@ -236,7 +236,7 @@ def test_a_revision_of_a_directory(directory: Path) -> None:
 
 
 def test_a_masked_model(model_directory: Callable[[str], Path]) -> None:
-    with pytest.raises(ModelError, match=r"is a 'bert' model.*choose a T5"):
+    with pytest.raises(ModelError, match=r"is a 'bert' model.* no seq2seq .*choose .*T5"):
         SentinelInfiller.load(str(model_directory("bert")))
 
 

@@ -154,12 +154,13 @@ def test_half_precision_weights_run_in_float32(copied: Path) -> None:
 # -- configurations ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["t5"])
-def test_a_model_that_is_not_masked(copied: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["vit", "whisper"])
+def test_a_model_of_no_family(copied: Path, kind: str) -> None:
     (copied / "config.json").write_text(json.dumps({"model_type": kind}))
     message = refusal(copied)
-    assert f"is a '{kind}' model, which has no masked-LM head" in message
-    assert "choose a masked language model such as BERT" in message
+    assert f"is a '{kind}' model, which is no masked or causal or seq2seq" in message
+    for known in ("masked one such as BERT", "causal one such as GPT-2", "seq2seq one such as T5"):
+        assert f"a {known}" in message
 
 
 @pytest.mark.parametrize("content", ["{oops", "[]", "{}", '{"model_type": "unheard-of"}'])

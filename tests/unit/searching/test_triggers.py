@@ -23,6 +23,7 @@ from autoprompt.errors import InputError
 from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import LabelLoss, Variant
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
@@ -32,7 +33,7 @@ from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
-MASKED, CAUSAL = tuple(tiny_models.FAMILIES), tuple(tiny_models.CAUSAL)
+FAMILIES = [*tiny_models.FAMILIES, *tiny_models.CAUSAL, *tiny_models.SEQ2SEQ]
 LABELS = ("neg", "pos")
 TEXTS = [
     "a good film",
@@ -194,11 +195,11 @@ def test_the_gradient_ranks_the_vocabulary_as_exact_scores_do(
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "electra", "gpt2"])
 def test_near_a_prompt_the_gradient_ranks_as_exact_scores_do(
-    family_models: Callable[[str], MaskedLanguageModel], family: str
+    family_models: Callable[[str], TransformerModel], family: str
 ) -> None:
     """With the vocabulary moved close to the prompt's token, first order is nearly exact."""
     known = family_models(family)
-    model = MaskedLanguageModel(copy.deepcopy(known.module), known.encoder, known.identity)
+    model = type(known)(copy.deepcopy(known.module), known.encoder, known.identity)
     (middle,) = start = (model.encoder.text_ids(" the")[-1],)
     search = search_on(model, "{text} {trigger:1} was {mask}")
     read = {token for one in search._encoded(start, EVERY, 1) for token in one.ids}
@@ -303,7 +304,6 @@ def test_a_step_keeps_the_best_in_order(
 
 # -- exact values -----------------------------------------------------------------------------
 
-CASES = [(family, LONG_WORDS) for family in MASKED] + [(family, WORDS) for family in CAUSAL]
 LOSSES = [
     {},
     {"over_labels": False},
@@ -312,19 +312,18 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize(("family", "words"), CASES, ids=[family for family, _ in CASES])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("loss", LOSSES, ids=["plain", "vocabulary", "offsets", "anti-collapse"])
 def test_values_in_one_pass_are_those_one_by_one(
-    family_models: Callable[[str], MaskedLanguageModel],
+    family_models: Callable[[str], TransformerModel],
     family: str,
-    words: Verbalizer,
     loss: dict[str, Any],
 ) -> None:
     model = family_models(family)
     offsets = loss.get("offsets", ())
     settings = replace(ALL, **{key: value for key, value in loss.items() if key != "offsets"})
     for aggregation in ("logsumexp", "mean"):
-        verbalizer = replace(words, aggregation=aggregation)
+        verbalizer = replace(LONG_WORDS, aggregation=aggregation)
         search = search_on(model, TWO_SLOTS, settings, verbalizer=verbalizer, offsets=offsets)
         candidates = [start_of(search), (40, 41, 42), (50, 51, 60), (60, 40, 50)]
         rows = np.array([0, 2, 3, 5, 6])
@@ -344,12 +343,12 @@ def test_all_candidates_share_their_batches(tiny_model: MaskedLanguageModel) -> 
     assert max(model.batches) > len(EXAMPLES)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "gpt2", "llama"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "gpt2", "llama", "t5", "bart"])
 @pytest.mark.parametrize(
     "template", [TWO_SLOTS, "{text} {trigger:2} {mask}", "{text} {trigger:1} {mask}"]
 )
 def test_fluency_is_that_of_a_slow_loop(
-    family_models: Callable[[str], MaskedLanguageModel], family: str, template: str
+    family_models: Callable[[str], TransformerModel], family: str, template: str
 ) -> None:
     model = family_models(family)
     search = search_on(model, template)
@@ -361,21 +360,32 @@ def test_fluency_is_that_of_a_slow_loop(
         (encoding,) = model.encoder.encode(frame, [EXAMPLES[4]])
         losses = []
         for at, token in zip(encoding.trigger_positions, ids, strict=True):
-            read = list(encoding.ids)
+            read, decoder = list(encoding.ids), {}
+            vocabulary = model.encoder.tokenizer.get_vocab()
+            place = at
             if model.identity.family == "causal":
                 read, place = read[:at], at - 1
                 if not read:
                     continue  # nothing stands before it that could predict it
+            elif family == "t5":  # the token's sentinel is the first, and the mask's the second
+                first, second = vocabulary["<extra_id_0>"], vocabulary["<extra_id_1>"]
+                read[read.index(first)] = second
+                read[at], place = first, 1
+                decoder["decoder_input_ids"] = torch.tensor([[0, first]])
+            elif family == "bart":  # the decoder has written the text up to the token
+                decoder["decoder_input_ids"] = torch.tensor([[2, *read[:at]]])
+                read[at] = vocabulary["<mask>"]
             else:
-                read[at], place = model.encoder.tokenizer.mask_token_id, at
+                read[at] = vocabulary[model.encoder.tokenizer.mask_token]
             with torch.no_grad():
-                logits = model.module(input_ids=torch.tensor([read])).logits[0, place].double()
+                found_logits = model.module(input_ids=torch.tensor([read]), **decoder).logits
+            logits = found_logits[0, place].double()
             losses.append(-float(logits.log_softmax(-1)[token]))
         assert value == pytest.approx(sum(losses) / len(losses), abs=1e-3)
 
 
 def test_a_first_token_that_nothing_predicts_has_no_fluency(
-    family_models: Callable[[str], MaskedLanguageModel],
+    family_models: Callable[[str], TransformerModel],
 ) -> None:
     search = search_on(family_models("gpt2"), "{trigger:1} {text} {mask}")
     np.testing.assert_array_equal(search.fluency([(40,), (50,)], 0), [0.0, 0.0])
@@ -408,9 +418,9 @@ def test_special_and_unused_tokens_are_banned() -> None:
     assert names == ["film", "##ing", "x"]
 
 
-@pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_allowed_tokens_are_text(
-    family_models: Callable[[str], MaskedLanguageModel], family: str
+    family_models: Callable[[str], TransformerModel], family: str
 ) -> None:
     model = family_models(family)
     tokenizer = model.encoder.tokenizer
@@ -424,9 +434,9 @@ def test_allowed_tokens_are_text(
         assert text.isprintable()
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "gpt2", "t5", "bart"])
 def test_label_words_are_banned(
-    family_models: Callable[[str], MaskedLanguageModel],
+    family_models: Callable[[str], TransformerModel],
     family: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -467,7 +477,7 @@ def written_ids(model: MaskedLanguageModel, template: str, ids: Ids) -> bool:
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "modernbert"])
 def test_proposals_are_read_as_they_are_written(
-    family_models: Callable[[str], MaskedLanguageModel],
+    family_models: Callable[[str], TransformerModel],
     family: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -692,7 +702,7 @@ def test_a_step_depends_on_its_line_only(tiny_model: MaskedLanguageModel) -> Non
     ],
 )
 def test_what_is_spent_is_what_ran(
-    family_models: Callable[[str], MaskedLanguageModel],
+    family_models: Callable[[str], TransformerModel],
     family: str,
     words: Verbalizer,
     settings: TriggerSettings,

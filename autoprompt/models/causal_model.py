@@ -1,0 +1,170 @@
+"""Causal language models: any `AutoModelForCausalLM`; beginnings that sequences share run once.
+
+The examples of a template share what it says in front of them (instructions, demonstrations), the
+words of several tokens share all of the text, and candidates for trigger tokens share what stands
+before the first token that they change. What has been run of a sequence is not run again: the rest
+of it reads the keys and values that another left. (Servers keep such a prefix cache, as vLLM, Kwon
+et al. 2023; nanoGCG has one up to its trigger tokens, here it reaches each candidate's own change.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoprompt.models.encoding import Encoding
+from autoprompt.models.past import Past, Rest
+from autoprompt.models.prefixes import Start, starts_of
+from autoprompt.models.transformer import PARITY, UNFIT, Rows, TransformerModel
+
+WORTH = 8  # one pass more must save this part of the tokens that a batch may hold,
+SHARE = 16  # and this part of all that are asked for
+Run = Callable[[Sequence[Encoding]], torch.Tensor]
+
+
+class CausalLanguageModel(TransformerModel):
+    """A Hugging Face causal language model behind the `LanguageModel` protocol.
+
+    Attributes:
+        reuse: whether sequences go on from others. At load this is compared with whole runs; where
+            a model does not agree (a state-space model has no keys and values), all runs are whole.
+    """
+
+    reuse = False
+
+    def _probe(self) -> None:
+        super()._probe()
+        # Where positions turn with the length of the longest sequence, so do the keys.
+        rope = str(getattr(self.module.config, "rope_parameters", ""))
+        turning = "dynamic" in rope or "longrope" in rope
+        self.reuse = self.narrow and not turning and self._reuse_agrees()
+
+    def _body(self) -> Any:
+        return self.module.get_decoder()  # an OPT's head does not follow its whole `base_model`
+
+    def _in_batches(self, encodings: Sequence[Encoding], run: Run) -> list[tuple[list[int], Rows]]:
+        if self.reuse:
+            total = sum(len(encoding.ids) for encoding in encodings)
+            starts = _starts(encodings, max(self.tokens_per_batch // WORTH, total // SHARE))
+            if any(start.donor >= 0 for start in starts):
+                return _Job(self, encodings, starts, run).done()
+        return super()._in_batches(encodings, run)
+
+    def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
+        if not isinstance(batch, Rest) or batch.is_plain:
+            return super()._mask_logits(batch)
+        rests = [e.ids[n:] for e, n in zip(batch, batch.known, strict=True)]
+        ids, attention = self._padded(rests)
+        known = torch.tensor(batch.known, device=ids.device)[:, None]
+        # What is known stands in front of the rest, padded on the left, so that every token is as
+        # far from those before it as it is in the sequence: a sliding window counts that.
+        longest = max(batch.known)
+        front = torch.arange(longest, device=ids.device) >= longest - known
+        positions = {"position_ids": known + attention.cumsum(1) - 1}
+        return self._logits_at(
+            [[at - n for at in e.mask_positions] for e, n in zip(batch, batch.known, strict=True)],
+            input_ids=ids,
+            attention_mask=torch.cat([front.to(attention.dtype), attention], 1),
+            past_key_values=batch.cache(ids.device),
+            use_cache=True,
+            **(positions if self._takes_positions else {}),
+        )
+
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in signature(self.module.forward).parameters
+
+    def _reuse_agrees(self) -> bool:
+        """Whether sequences that go on from others get the logits of whole runs."""
+        probe = _probe_batch(self.encoder.text_ids("It was a very good film"))
+        try:
+            parts = _Job(self, probe, _starts(probe, worth=0), self._mask_logits).done()
+        except UNFIT:
+            return False
+        with torch.inference_mode():
+            whole = self._mask_logits(probe).cpu().numpy()
+        most = PARITY[self.precision] * max(1.0, float(np.abs(whole).max()))
+        return all(bool((np.abs(found - whole[rows]) <= most).all()) for rows, found in parts)
+
+
+class _Job:
+    """One request: batches, those that go on from them, and so on.
+
+    What a batch leaves is held until all that goes on from it is done, and no longer.
+    """
+
+    def __init__(
+        self,
+        model: CausalLanguageModel,
+        encodings: Sequence[Encoding],
+        starts: Sequence[Start],
+        run: Run,
+    ) -> None:
+        self._model, self._encodings, self._starts, self._run = model, encodings, starts, run
+        self._waiting: dict[int, list[int]] = {}
+        for index, start in enumerate(starts):
+            self._waiting.setdefault(start.donor, []).append(index)
+        self._done: list[tuple[list[int], Rows]] = []
+
+    def done(self) -> list[tuple[list[int], Rows]]:
+        """Run all; each batch's indices and result."""
+        self._descend(self._waiting[-1], None)
+        return self._done
+
+    def _descend(self, members: Sequence[int], past: Past | None) -> None:
+        # Apart, so that those from which none goes on keep nothing.
+        for keeps in (True, False):
+            part = [index for index in members if (index in self._waiting) is keeps]
+            self._run_level(part, past, keeps)
+
+    def _run_level(self, members: Sequence[int], past: Past | None, keeps: bool) -> None:
+        known = [self._starts[index].shared for index in members]
+        whole = [len(self._encodings[index].ids) for index in members]
+        lengths = [one - before for one, before in zip(whole, known, strict=True)]
+
+        def run(rows: list[int]) -> None:
+            self._run_batch([members[row] for row in rows], past, keeps)
+
+        self._model._batched(lengths, run, known)
+
+    def _run_batch(self, members: list[int], past: Past | None, keeps: bool) -> None:
+        starts = [self._starts[index] for index in members]
+        batch = Rest(
+            [self._encodings[index] for index in members],
+            past,
+            [past.row[start.donor] for start in starts] if past else [],
+            [start.shared for start in starts],
+            keeps,
+        )
+        self._done.append((members, self._run(batch).cpu().numpy()))
+        if keeps:
+            after = [index for donor in members for index in self._waiting[donor]]
+            self._descend(after, batch.as_past(members))
+
+
+def _starts(encodings: Sequence[Encoding], worth: int) -> list[Start]:
+    # What is asked for must be run, so a rest begins at the first mask at the latest.
+    return starts_of(
+        [encoding.ids for encoding in encodings],
+        [encoding.mask_positions[0] for encoding in encodings],
+        worth,
+    )
+
+
+def _probe_batch(words: Sequence[int]) -> list[Encoding]:
+    """Sequences that go on from others in two places, and at each others that go on from them."""
+    line = (*words, *words, *words)
+    turned = line[::-1]
+    beginnings = [
+        *((line[:15], turned[:count]) for count in (3, 6, 9)),
+        *((line[:4], turned[:count] + line[:3]) for count in (7, 9)),
+        *((line[:9], turned[:count] + line[:5]) for count in (1, 3)),
+        ((), turned),
+    ]
+    sequences = [front + rest for front, rest in beginnings]
+    return [Encoding(ids, (len(ids) - 2, len(ids) - 1)) for ids in sequences]

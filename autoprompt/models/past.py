@@ -1,0 +1,133 @@
+"""Keys and values of what a causal model has read, for sequences that go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from autoprompt.models.encoding import Encoding
+
+
+@dataclass(frozen=True)
+class Past:
+    """A batch that has been run.
+
+    Attributes:
+        layers: each with `keys` and `values` of shape `(rows, heads, length, width)`.
+        row: from a sequence's index to its row.
+        begin: for each row, where its tokens begin; what stands in front is padding.
+    """
+
+    layers: Sequence[Any]
+    row: dict[int, int]
+    begin: Sequence[int]
+
+
+class Rest(list[Encoding]):
+    """A batch of which only the rest is run: it goes on from a past, or is one for others.
+
+    Args:
+        encodings: the whole sequences.
+        past: what was run before; None for nothing.
+        rows: for each sequence the row of the past that it goes on from.
+        known: for each the tokens that are not run again.
+        keeps: whether others go on from it.
+
+    Attributes:
+        begin: for each sequence the padding in front of its known tokens.
+        is_plain: whether it neither goes on from others, nor others from it.
+    """
+
+    def __init__(
+        self,
+        encodings: Iterable[Encoding],
+        past: Past | None,
+        rows: Sequence[int],
+        known: Sequence[int],
+        keeps: bool,
+    ) -> None:
+        super().__init__(encodings)
+        self.past, self.rows, self.known, self.keeps = past, rows, known, keeps
+        self.begin = [max(known) - one for one in known]
+        self.is_plain = past is None and not keeps
+        self._cache: Any = None
+
+    def cache(self, device: torch.device) -> Any:
+        """What the model reads the past from and, where it is kept, writes the rest to."""
+        if self.past is None:
+            self._cache = DynamicCache()
+        else:
+            taken = _Taken.of(self.past, self.rows, self.known, device)
+            self._cache = Cache([_Layer(layer, taken, self.keeps) for layer in self.past.layers])
+        return self._cache
+
+    def as_past(self, indices: Sequence[int]) -> Past:
+        """The batch after its run, for sequences that go on from it.
+
+        Args:
+            indices: of its sequences.
+        """
+        row = {index: number for number, index in enumerate(indices)}
+        return Past(self._cache.layers, row, self.begin)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Which tokens of a past are taken: for each row of a batch the last ones of a row of it.
+
+    Attributes:
+        rows: shape `(batch, 1)`.
+        places: shape `(batch, length)`; in front of a row's tokens anything will do.
+    """
+
+    rows: torch.Tensor
+    places: torch.Tensor
+    same: bool  # whether all rows take the same
+
+    @classmethod
+    def of(
+        cls, past: Past, rows: Sequence[int], known: Sequence[int], device: torch.device
+    ) -> _Taken:
+        length = max(known)
+        first = torch.tensor(
+            [past.begin[row] + one - length for row, one in zip(rows, known, strict=True)]
+        )
+        places = (first[:, None] + torch.arange(length)).clamp_min(0)
+        same = len({*zip(rows, known, strict=True)}) == 1
+        return cls(torch.tensor(rows, device=device)[:, None], places.to(device), same)
+
+    def of_states(self, states: torch.Tensor) -> torch.Tensor:
+        """From `(rows, heads, length, width)` to the batch's; a view where all take the same."""
+        if self.same:
+            one = states[self.rows[:1, 0], :, self.places[0, 0] : self.places[0, -1] + 1]
+            return one.expand(len(self.rows), -1, -1, -1)
+        return states[self.rows, :, self.places].transpose(1, 2)
+
+
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """The keys and values of one layer; those of the past are copied when they are asked for.
+
+    So only one layer's are held at a time, unless they are kept.
+    """
+
+    def __init__(self, past: Any, taken: _Taken, keeps: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._past, self._taken, self._keeps = past, taken, keeps
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (
+            torch.cat([self._taken.of_states(old), new], dim=-2)
+            for old, new in ((self._past.keys, key_states), (self._past.values, value_states))
+        )
+        if self._keeps:
+            self.keys, self.values = keys, values
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        return self._taken.places.shape[1]

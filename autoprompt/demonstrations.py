@@ -36,14 +36,14 @@ def render(
     examples: Sequence[Example],
     verbalizer: Verbalizer,
     triggers: Sequence[str] = (),
-) -> str:
-    """The demonstrations as text: the template itself, its mask filled with a label's first word.
+) -> tuple[str, ...]:
+    """Each demonstration as text: the template itself, its mask filled with a label's first word.
 
     Each one is followed by a space, so that the slot's neighbour needs none of its own.
     """
     words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
     bare = Template.parse(substitute(template.text, {DEMONSTRATIONS: ""}))
-    return "".join(
+    return tuple(
         bare.render(example.fields, words[str(example.label)][0], triggers).strip() + " "
         for example in examples
     )

@@ -39,6 +39,7 @@ class CausalEncoder(PromptEncoder):
         ModelError: the tokenizer is not a fast one.
     """
 
+    MASKS: ClassVar[int] = 1
     AWKWARD: ClassVar[tuple[str, ...]] = (
         "{text} It was {mask}.",
         "News: {text}\nTopic: {mask}",
@@ -129,7 +130,7 @@ class CausalEncoder(PromptEncoder):
             if isinstance(piece, Mask):
                 break
             if isinstance(piece, Demonstrations):
-                piece = Literal(frame.demonstrations)
+                piece = Literal(frame.shown)
             last = pieces[-1] if pieces else None
             if isinstance(last, Literal) and isinstance(piece, Literal):
                 pieces.pop()  # all of the white space before the mask comes to stand in one literal

@@ -64,7 +64,7 @@ def sections_of(
         if isinstance(piece, Literal | Field):
             pieces.append(piece)
         elif isinstance(piece, Demonstrations):
-            pieces.append(Literal(frame.demonstrations))
+            pieces.append(Literal(frame.shown))
         else:
             is_mask = isinstance(piece, Mask)
             parts.append(Section(tuple(pieces), strip_next, is_mask and lstrip))
@@ -89,7 +89,7 @@ def context_of(frame: Frame) -> str:
         if isinstance(piece, Literal):
             before.append(piece.text)
         elif isinstance(piece, Demonstrations):
-            before.append(frame.demonstrations)
+            before.append(frame.shown)
         else:
             before.append(PROBE)
     return ending_of("".join(before))

@@ -47,7 +47,7 @@ def paid_rows(
         "bare": bare.template.text if fits_words else None,
         "template": prompt.template.text,
         "triggers": [list(slot) for slot in prompt.frame.triggers],
-        "demonstrations": prompt.frame.demonstrations,
+        "demonstrations": list(prompt.frame.demonstrations),
         "shown": [task.train.index(example) for example in prompt.demonstrations],
         "content_free": candidate.calibration == "contextual",
         "fit_rows": fit_rows,
@@ -61,7 +61,7 @@ def restore_paid(
 ) -> None:
     """Tell the scorer what an earlier process of this run has paid for."""
     triggers = tuple(tuple(slot) for slot in paid["triggers"])
-    frame = Frame(Template.parse(paid["template"]), triggers, paid["demonstrations"])
+    frame = Frame(Template.parse(paid["template"]), triggers, tuple(paid["demonstrations"]))
     if paid["bare"] is not None:
         scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers), data.fit)
     if paid["content_free"]:

@@ -31,7 +31,7 @@ class Calibration:
     """A correction of label scores.
 
     Attributes:
-        method: "none", "contextual" or "batch".
+        method: one of `CALIBRATIONS`.
         offsets: one log-prior for each label, subtracted from the label scores; empty for "none".
     """
 

@@ -44,8 +44,8 @@ def render(
     examples: Sequence[Example],
     verbalizer: Verbalizer,
     triggers: Sequence[str] = (),
-) -> str:
-    """The demonstrations as text: the template itself, its mask filled with a label's first word.
+) -> tuple[str, ...]:
+    """Each demonstration as text: the template itself, its mask filled with a label's first word.
 
     Each one is followed by a space, so that the slot's neighbour needs none of its own. Those of a
     chat show what the user says and the assistant answers, in lines of their own, and are followed
@@ -55,7 +55,7 @@ def render(
     bare = Template.parse(substitute(template.text, {DEMONSTRATIONS: ""}))
     shown, end = bare.unmarked((USER, ASSISTANT)), "\n\n" if bare.is_chat else " "
     triggers = triggers[len(bare.trigger_counts) - len(shown.trigger_counts) :]  # no system part
-    return "".join(
+    return tuple(
         shown.render(example.fields, words[str(example.label)][0], triggers).strip() + end
         for example in examples
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoprompt.errors import ScoringError, TaskError, listing
 from autoprompt.prompts import Calibration, Frame, Prompt
-from autoprompt.scoring.calibration import calibrated, content_free, log_prior
+from autoprompt.scoring.calibration import calibrated, inputs_without_content, log_prior
 from autoprompt.scoring.label_scores import Floats, label_scores, log_softmax
 from autoprompt.scoring.metrics import Ints, Measure, measures, metric_value
 from autoprompt.scoring.word_scores import WordScorer
@@ -94,14 +94,14 @@ def calibrate(
     """Estimate a calibration's offsets.
 
     Args:
-        method: "none", "contextual" or "batch".
+        method: one of `CALIBRATIONS`.
         scorer, frame, verbalizer: the prompt.
-        fields: the task's fields, for content-free inputs.
+        fields: the task's fields, for inputs without content.
         texts: train examples, for "batch"; their labels are not looked at.
     """
     if method == "none":
         return Calibration()
-    inputs = content_free(fields) if method == "contextual" else texts
+    inputs = texts if method == "batch" else inputs_without_content(method, fields)
     prior = log_prior(raw_label_scores(scorer, frame, verbalizer, inputs))
     return Calibration(method, prior)
 

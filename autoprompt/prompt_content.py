@@ -31,7 +31,7 @@ class Calibration:
     """A correction of label scores.
 
     Attributes:
-        method: "none", "contextual" or "batch".
+        method: one of `CALIBRATIONS`.
         offsets: one log-prior for each label, subtracted from the label scores; empty for "none".
     """
 
@@ -80,11 +80,22 @@ class Frame:
     """What the model sees of a prompt: all but the label words' meaning.
 
     Prompts with equal frames share their forward passes.
+
+    Attributes:
+        template: the template.
+        triggers: the ids of each trigger slot.
+        demonstrations: each as it is written in its slot, in order; one that does not fit into
+            the model beside an example is left out as a whole.
     """
 
     template: Template
     triggers: tuple[tuple[int, ...], ...] = ()
-    demonstrations: str = ""
+    demonstrations: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What stands for `{demonstrations}`."""
+        return "".join(self.demonstrations)
 
     @property
     def key(self) -> str:

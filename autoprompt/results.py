@@ -72,7 +72,7 @@ class Reading:
         verdict: winner against baseline.
         winner, baseline: their measures by name.
         spent: by the reading.
-        shortened: inputs whose text was too long.
+        shortened: sequences that were too long (see `WordScorer.truncated`).
     """
 
     verdict: Verdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from autoprompt.templates import Template
 
-CALIBRATIONS = ("none", "contextual", "batch")
+CALIBRATIONS = ("none", "contextual", "pmi", "batch")
 WORD_METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
 RECIPES = ("default", "manual", "petal", "lm-bff", "autoprompt")
 ROBUSTNESS = ("none", "gate", "objective")

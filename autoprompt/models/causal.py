@@ -208,7 +208,7 @@ def _shown(frame: Frame, triggers: Sequence[str] = ()) -> Frame:
     pieces: list[Piece] = []
     for piece in frame.template.pieces:
         if isinstance(piece, Demonstrations):
-            piece = Literal(frame.demonstrations)
+            piece = Literal(frame.shown)
         elif isinstance(piece, Trigger) and triggers:
             piece = Literal(next(waiting))
         pieces.append(piece)

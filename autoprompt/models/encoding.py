@@ -6,12 +6,15 @@ they would in plain text. Special tokens inside a user's text are text: a copy o
 that does not know them reads it. For plain text the ids equal the tokenization of the whole string;
 `PromptEncoder.exact` says whether a tokenizer keeps that promise.
 
-Truncation shortens only the example's texts, the longest first, and encodes again, so that the
-result is what plain tokenization gives for the shortened text.
+Where a sequence is longer than the model reads, whole demonstrations are left out, the first ones
+first (they are the farthest from the question); when none is left, the example's texts are cut, the
+longest first. What is left is encoded again, so that the result is what plain tokenization gives
+for the shorter text.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -51,6 +54,7 @@ class Encoding:
         trigger_positions: where the trigger tokens are, ascending.
         decoder_ids: what the decoder reads of a model that has one.
         repeated: how many of `ids` the decoder reads too, after its first token.
+        left_out: how many of the frame's demonstrations did not fit.
     """
 
     ids: tuple[int, ...]
@@ -59,6 +63,7 @@ class Encoding:
     trigger_positions: tuple[int, ...] = ()
     decoder_ids: tuple[int, ...] = ()
     repeated: int = 0
+    left_out: int = 0
 
     def with_triggers(self, tokens: Sequence[int]) -> Encoding:
         """The sequence with other trigger tokens; their number, and so all positions, stay."""
@@ -72,6 +77,11 @@ class Encoding:
             *self.decoder_ids[1 + repeated :],
         )
         return replace(self, ids=tuple(ids), decoder_ids=decoder_ids)
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether the model does not see all of the example or the demonstrations."""
+        return self.lost > 0 or self.left_out > 0
 
 
 class PromptEncoder:
@@ -93,6 +103,9 @@ class PromptEncoder:
         ModelError: the tokenizer is not a fast one, or has no mask token.
     """
 
+    # Words of up to so many tokens share a frame's demonstrations, whatever else is scored: which
+    # ones fit is decided as if the longest such word stood at the mask.
+    MASKS: ClassVar[int] = 8
     AWKWARD: ClassVar[tuple[str, ...]] = (  # templates that tokenizers stumble over
         "{text} It was {mask}.",
         "{mask} news: {text}",
@@ -154,17 +167,24 @@ class PromptEncoder:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
         """
         texts = [dict(example.fields) for example in examples]
-        own = frame.template.text + frame.demonstrations
+        own = frame.template.text + frame.shown
         if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
         encoded = self._encode_texts(frame, texts, masks)
-        return [
-            encoding
-            if len(encoding.ids) <= self._limit(masks)
-            else self._truncated(frame, fields, masks, encoding)
-            for encoding, fields in zip(encoded, texts, strict=True)
-        ]
+        most = self._most_tokens(frame, masks)
+        long = [row for row, encoding in enumerate(encoded) if len(encoding.ids) > most]
+        if long:
+            usable = self._with_usable_demonstrations(frame, masks)
+            for row in long:
+                shorter, found = frame, encoded[row]
+                if frame.demonstrations:
+                    shorter = self._with_those_that_fit(usable, texts[row], masks)
+                    (found,) = self._encode_texts(shorter, [texts[row]], masks)
+                found = self._truncated(shorter, texts[row], masks, found)
+                left_out = len(frame.demonstrations) - len(shorter.demonstrations)
+                encoded[row] = replace(found, left_out=left_out)
+        return encoded
 
     def asked(
         self,
@@ -287,7 +307,7 @@ class PromptEncoder:
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
         """The ids that the tokenizer itself gives for the rendered text."""
         strings = [self.tokenizer.decode(list(ids)) for ids in frame.triggers]
-        text = frame.template.render(fields, self.mask, strings, frame.demonstrations)
+        text = frame.template.render(fields, self.mask, strings, frame.shown)
         return tuple(self.tokenizer(text, verbose=False)["input_ids"])
 
     def _special_tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -346,9 +366,39 @@ class PromptEncoder:
         """The most tokens of an encoding for words of some token count."""
         return self.max_length
 
+    def _most_tokens(self, frame: Frame, masks: int) -> int:
+        """The most tokens that a sequence with all of a frame's demonstrations may have."""
+        return self._limit(masks) - (max(self.MASKS - masks, 0) if frame.demonstrations else 0)
+
+    def _fits(self, frame: Frame, fields: Mapping[str, str], masks: int) -> bool:
+        (found,) = self._encode_texts(frame, [fields], masks)
+        return len(found.ids) <= self._most_tokens(frame, masks)
+
+    def _with_usable_demonstrations(self, frame: Frame, masks: int) -> Frame:
+        """The frame without the demonstrations that alone, with empty texts, do not fit."""
+        empty = dict.fromkeys(frame.template.fields, "")
+        usable = [
+            shown
+            for shown in frame.demonstrations
+            if self._fits(replace(frame, demonstrations=(shown,)), empty, masks)
+        ]
+        return replace(frame, demonstrations=tuple(usable))
+
+    def _with_those_that_fit(self, frame: Frame, fields: Mapping[str, str], masks: int) -> Frame:
+        """The frame with as many of its last demonstrations as fit beside the uncut texts."""
+
+        def shorter(count: int) -> Frame:
+            return replace(frame, demonstrations=frame.demonstrations[count:])
+
+        counts = range(len(frame.demonstrations))
+        return shorter(
+            bisect_left(counts, True, key=lambda n: self._fits(shorter(n), fields, masks))
+        )
+
     def _truncated(
-        self, frame: Frame, fields: dict[str, str], masks: int, encoding: Encoding
+        self, frame: Frame, fields: Mapping[str, str], masks: int, encoding: Encoding
     ) -> Encoding:
+        """The encoding of an example with its texts cut until it fits."""
         original = len(encoding.ids)
         kept = {name: fields[name] for name in frame.template.fields}
         repeats = {name: frame.template.pieces.count(Field(name)) for name in kept}
@@ -359,7 +409,7 @@ class PromptEncoder:
                 needed = self.max_length + surplus
                 raise TemplateError(
                     f"template {frame.template.text!r} alone has {needed} tokens, the "
-                    f"model takes {self.max_length}; shorten it or show fewer demonstrations"
+                    f"model takes {self.max_length}; shorten it"
                 )
             lengths = {name: len(found) for name, found in ends.items()}
             for name, left in levelled(lengths, repeats, surplus).items():

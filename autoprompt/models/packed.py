@@ -91,7 +91,7 @@ class PackedEncoder:
             masks = packing.masks.shape[1]
             at_masks = self._run(self._layers[-1], at_masks, states, packing, masks)
             back = torch.tensor(order, device=device).argsort()
-            return at_masks.unflatten(0, packing.masks.shape).index_select(0, back)
+            return at_masks.view(*packing.masks.shape, -1).index_select(0, back)
 
     def mask_logits(
         self, batch: Sequence[Encoding], delta: torch.Tensor | None = None
@@ -172,7 +172,7 @@ class PackedEncoder:
 
     def _split(self, grid: torch.Tensor) -> torch.Tensor:
         """From `(sequences, length, width)` to `(sequences, heads, length, width of a head)`."""
-        return grid.unflatten(2, (self._heads, -1)).transpose(1, 2)
+        return grid.view(*grid.shape[:2], self._heads, -1).transpose(1, 2)
 
 
 def _is_plain(body: Any) -> bool:

@@ -69,7 +69,7 @@ def sections_of(
         if isinstance(piece, Literal | Field):
             pieces.append(piece)
         elif isinstance(piece, Demonstrations):
-            pieces.append(Literal(frame.demonstrations))
+            pieces.append(Literal(frame.shown))
         else:
             is_mask = isinstance(piece, Mask)
             parts.append(Section(tuple(pieces), strip_next, is_mask and lstrip))
@@ -109,7 +109,7 @@ def context_of(frame: Frame) -> str:
         if isinstance(piece, Literal):
             before.append(piece.text)
         elif isinstance(piece, Demonstrations):
-            before.append(frame.demonstrations)
+            before.append(frame.shown)
         elif isinstance(piece, Role):
             before = [f"{{{piece.name}:}}"]
         else:

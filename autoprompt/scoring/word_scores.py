@@ -44,6 +44,10 @@ class WordScorer:
         blocks: the block of each example that is known beforehand, by its key. Examples of two
             blocks never share a batch, so that what is asked for block by block has the same
             rounding whatever was asked for before.
+
+    Attributes:
+        spent: since `begin`.
+        truncated: sequences that were too long: their text was cut, or demonstrations left out.
     """
 
     def __init__(
@@ -183,7 +187,7 @@ class WordScorer:
         self._fresh.append((frame.key, fresh))
         for masks, group in self._groups_of(frame).items():
             encodings = self.model.encoder.encode(frame, examples, masks)
-            self.truncated += sum(encoding.lost > 0 for encoding in encodings)
+            self.truncated += sum(encoding.is_shortened for encoding in encodings)
             for rows in self._by_block(keys):
                 part = [encodings[row] for row in rows]
                 found = word_log_probabilities(self.model, part, group.ids)

@@ -46,7 +46,7 @@ def frames_of(space: SearchSpace, patterns: Iterable[Pattern]) -> list[Frame]:
             template = space.compose(pattern, {**dict.fromkeys(pattern.slots, 0), **choices})
             frame = Frame(template)
             if choices.get(DEMONSTRATIONS):
-                frame = Frame(with_demonstrations(template), demonstrations=SHOWN)
+                frame = Frame(with_demonstrations(template), demonstrations=(SHOWN,))
             found.setdefault(context_of(frame), frame)
     return list(found.values())
 

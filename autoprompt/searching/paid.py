@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoprompt.prompts import Frame, Prompt
-from autoprompt.scoring.calibration import content_free
+from autoprompt.scoring.calibration import inputs_without_content
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.selection_data import SelectionData
@@ -47,9 +47,9 @@ def paid_rows(
         "bare": bare.template.text if fits_words else None,
         "template": prompt.template.text,
         "triggers": [list(slot) for slot in prompt.frame.triggers],
-        "demonstrations": prompt.frame.demonstrations,
+        "demonstrations": list(prompt.frame.demonstrations),
         "shown": [task.train.index(example) for example in prompt.demonstrations],
-        "content_free": candidate.calibration == "contextual",
+        "calibration": candidate.calibration,
         "fit_rows": fit_rows,
         "start": data.judges_from(candidate.label_fitted),
         "seen": seen,
@@ -61,11 +61,10 @@ def restore_paid(
 ) -> None:
     """Tell the scorer what an earlier process of this run has paid for."""
     triggers = tuple(tuple(slot) for slot in paid["triggers"])
-    frame = Frame(Template.parse(paid["template"]), triggers, paid["demonstrations"])
+    frame = Frame(Template.parse(paid["template"]), triggers, tuple(paid["demonstrations"]))
     if paid["bare"] is not None:
         scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers), data.fit)
-    if paid["content_free"]:
-        scorer.mark_paid(frame, content_free(task.fields))
+    scorer.mark_paid(frame, inputs_without_content(paid["calibration"], task.fields))
     if paid["fit_rows"] == "all":
         scorer.mark_paid(frame, data.fit)
     elif paid["fit_rows"] == "not shown":

@@ -13,10 +13,10 @@ from autoprompt.objective import Scored, evaluate, tempered_log_likelihoods
 from autoprompt.searching.candidates import Candidate, CandidateTable, Chooser
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.space_content import CALIBRATIONS
 from experiments.selection.collect import Material, RecordedScorer
 
 WORDS_PER_LABEL = (1, 2, 3)
+METHODS = ("none", "contextual", "batch")  # of calibration
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def candidates(material: Material) -> list[Candidate]:
     return [
         Candidate(template, words, per_label, calibration=calibration)
         for template, (words, per_label), calibration in itertools.product(
-            material.templates, [*known, *fitted], CALIBRATIONS
+            material.templates, [*known, *fitted], METHODS
         )
     ]
 

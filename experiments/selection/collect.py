@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autoprompt.files import digest
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Frame
-from autoprompt.scoring.calibration import content_free
+from autoprompt.scoring.calibration import inputs_without_content
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.words import words_to_score
@@ -94,7 +94,7 @@ class Material:
     def examples(self) -> list[Example]:
         """Every input that a prompt of the experiment may be asked to score, each once."""
         drawn = [example for task in self.draws.values() for example in (*task.train, *task.dev)]
-        blank = content_free(self.table.space.fields)
+        blank = inputs_without_content("contextual", self.table.space.fields)
         return list({example.key: example for example in (*drawn, *self.truth, *blank)}.values())
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from autoprompt.errors import AutopromptError
 from autoprompt.lineage import Edit
 from autoprompt.prompts import Calibration, ModelIdentity, Prompt, TokenRecord, TriggerTokens
+from autoprompt.space_content import CALIBRATIONS
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template, escape
 from autoprompt.verbalizers import Verbalizer, normalised_word
@@ -32,7 +33,7 @@ def prompts(draw):
     triggers = draw(st.lists(ids, max_size=2))
     slots = "".join(f"{{trigger:{len(run)}}}" for run in triggers)
     template = Template.parse(f"{{demonstrations}}{{text}}{escape(draw(texts))}{slots}{{mask}}")
-    method = draw(st.sampled_from(["none", "contextual", "batch"]))
+    method = draw(st.sampled_from(CALIBRATIONS))
     return Prompt(
         template=template,
         verbalizer=verbalizer,

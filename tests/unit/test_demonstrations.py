@@ -47,22 +47,22 @@ def test_labels_are_mixed():
 def test_mask_is_filled_with_the_first_word():
     template = Template.parse("{demonstrations}{text} It was {mask}.")
     text = render(template, [EXAMPLES[0], EXAMPLES[8]], WORDS)
-    assert text == "neg 0 It was bad. pos 0 It was good. "
+    assert text == ("neg 0 It was bad. ", "pos 0 It was good. ")
 
 
 def test_triggers_stand_in_demonstrations_too():
     template = Template.parse("{demonstrations}{text}{trigger:1} {mask}")
-    assert render(template, [EXAMPLES[0]], WORDS, [" really"]) == "neg 0 really bad "
+    assert render(template, [EXAMPLES[0]], WORDS, [" really"]) == ("neg 0 really bad ",)
 
 
 def test_no_demonstrations_are_no_text():
-    assert render(Template.parse("{demonstrations}{text}{mask}"), [], WORDS) == ""
+    assert render(Template.parse("{demonstrations}{text}{mask}"), [], WORDS) == ()
 
 
 @pytest.mark.parametrize("text", ["{mask}", "{demonstrations}", "}{"])
 def test_braces_of_a_demonstration_are_plain(text):
     template = Template.parse("{text} {{x}} {mask}")
-    assert render(template, [Example({"text": text}, "pos")], WORDS) == f"{text} {{x}} good "
+    assert render(template, [Example({"text": text}, "pos")], WORDS) == (f"{text} {{x}} good ",)
 
 
 def test_place_is_added_in_front():

@@ -83,7 +83,11 @@ def test_no_calibration_runs_nothing(scorer: WordScorer) -> None:
 
 @pytest.mark.parametrize(
     ("method", "texts"),
-    [("contextual", ["N/A", "", "..."]), ("batch", [e.fields["text"] for e in EXAMPLES])],
+    [
+        ("contextual", ["N/A", "", "..."]),
+        ("pmi", [""]),
+        ("batch", [e.fields["text"] for e in EXAMPLES]),
+    ],
 )
 def test_a_calibration_takes_the_mean_over_its_inputs(
     scorer: WordScorer, method: str, texts: list[str]
@@ -93,6 +97,17 @@ def test_a_calibration_takes_the_mean_over_its_inputs(
     mean = np.exp(predict(PROMPT, scorer, inputs)).mean(axis=0)
     assert found.method == method
     np.testing.assert_allclose(np.exp(found.offsets), mean)
+
+
+def test_pmi_is_the_score_less_what_the_template_s_own_words_say(scorer: WordScorer) -> None:
+    """log p(y | x) - log p(y | premise), up to what all labels share (Holtzman et al. 2021)."""
+    found = calibrate("pmi", scorer, PROMPT.frame, PROMPT.verbalizer, ["text"], EXAMPLES)
+    pmi = predict(replace(PROMPT, calibration=found), scorer, EXAMPLES)
+    premise = [Example({"text": ""})]
+    label_scores = raw_label_scores(scorer, PROMPT.frame, PROMPT.verbalizer, EXAMPLES)
+    wanted = label_scores - raw_label_scores(scorer, PROMPT.frame, PROMPT.verbalizer, premise)
+    np.testing.assert_allclose(pmi[:, 0] - pmi[:, 1], wanted[:, 0] - wanted[:, 1], atol=1e-9)
+    assert scorer.spent.forwards == scorer.variants(PROMPT.frame) * len(EXAMPLES)  # one is ""
 
 
 def test_labels_of_the_calibration_s_texts_are_not_looked_at(scorer: WordScorer) -> None:

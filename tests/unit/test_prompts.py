@@ -108,7 +108,7 @@ def test_frame_holds_what_the_model_sees():
     assert FULL.frame == Frame(
         FULL.template,
         ((5, 7),),
-        "Fün\u2028{mask} atmosphere alot good. Dull atmosphere alot bad. ",
+        ("Fün\u2028{mask} atmosphere alot good. ", "Dull atmosphere alot bad. "),
     )
 
 

@@ -46,7 +46,7 @@ def copied(model_directory: Callable[[str], Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_directory("llama"), tmp_path / "model"))
 
 
-def frame(text: str, demonstrations: str = "") -> Frame:
+def frame(text: str, *demonstrations: str) -> Frame:
     return Frame(Template.parse(text), (), demonstrations)
 
 
@@ -136,7 +136,7 @@ def test_the_space_after_demonstrations_goes_to_the_word(gpt2: PromptEncoder) ->
 
 def test_demonstrations_in_front_are_read_with_their_full_stops(gpt2: PromptEncoder) -> None:
     template = with_demonstrations(Template.parse("{text} It was {mask}."))
-    found = read(gpt2, Frame(template, (), "dull It was bad. "), "fine")
+    found = read(gpt2, Frame(template, (), ("dull It was bad. ",)), "fine")
     assert gpt2.tokenizer.convert_tokens_to_string(found) == "dull It was bad. fine It was"
 
 

@@ -129,7 +129,7 @@ def test_the_context_decides_whether_a_word_starts_with_a_space(
 
 
 def test_demonstrations_before_the_mask_give_the_word_its_space(roberta: PromptEncoder) -> None:
-    frame = Frame(Template.parse("{demonstrations}{mask} {text}"), (), "It was bad. ")
+    frame = Frame(Template.parse("{demonstrations}{mask} {text}"), (), ("It was bad. ",))
     assert tokens(roberta, roberta.word_ids(frame, "great")) == ["Ġgreat"]
 
 
@@ -168,7 +168,7 @@ def test_triggers_that_do_not_survive_as_text_make_a_prompt_of_ids_only(
 
 
 def test_demonstrations_stand_in_their_slot_as_text(bert: PromptEncoder) -> None:
-    frame = Frame(Template.parse("{demonstrations}{text} {mask}"), (), "Good film [MASK]. ")
+    frame = Frame(Template.parse("{demonstrations}{text} {mask}"), (), ("Good film [MASK]. ",))
     (found,) = bert.encode(frame, [Example({"text": "bad"})])
     assert tokens(bert, found.ids)[1:4] == ["good", "film", "["]
     assert found.ids.count(bert.tokenizer.mask_token_id) == 1
@@ -235,3 +235,78 @@ def test_a_tokenizer_that_changes_text_under_special_tokens_is_refused(
     monkeypatch.setattr(bert, "_ids", lambda text: [1, 2, 3])
     with pytest.raises(ModelError, match="changes text"):
         bert._special_tokens()
+
+
+# -- demonstrations that do not fit -----------------------------------------------------------
+
+SHOWING = Template.parse("{demonstrations}{text} It was {mask}.")
+words_of = st.integers(0, 14).map(lambda count: "good " * count)
+
+
+def showing(*texts: str) -> Frame:
+    return Frame(SHOWING, (), tuple(f"{text.strip()} It was bad. " for text in texts))
+
+
+@given(demonstrations=st.lists(words_of, max_size=6), text=words_of, masks=st.integers(1, 3))
+def test_as_many_whole_demonstrations_stay_as_fit_the_last_ones(
+    bert: PromptEncoder, demonstrations: list[str], text: str, masks: int
+) -> None:
+    frame = showing(*demonstrations)
+    (found,) = bert.encode(frame, [Example({"text": text})], masks)
+    fields = {"text": text}
+    # Slow oracle: every number of last demonstrations, the most first.
+    for count in range(len(demonstrations), -1, -1):
+        kept = Frame(SHOWING, (), frame.demonstrations[len(demonstrations) - count :])
+        (wanted,) = bert._encode_texts(kept, [fields], bert.MASKS)
+        if len(wanted.ids) <= bert.max_length:
+            break
+    (whole,) = bert._encode_texts(kept, [fields], masks)
+    assert (found.ids, found.mask_positions) == (whole.ids, whole.mask_positions)
+    assert found.left_out == len(demonstrations) - count
+    assert found.lost == 0
+    assert found.is_shortened == (count < len(demonstrations))
+
+
+@given(demonstrations=st.lists(words_of, max_size=5), text=words_of, masks=st.integers(1, 8))
+def test_the_mask_outlives_the_demonstrations(
+    bert: PromptEncoder, demonstrations: list[str], text: str, masks: int
+) -> None:
+    (found,) = bert.encode(showing(*demonstrations), [Example({"text": text * 9})], masks)
+    assert len(found.ids) <= bert.max_length
+    mask = bert.tokenizer.mask_token_id
+    assert [found.ids[at] for at in found.mask_positions] == [mask] * masks
+    assert found.left_out == len(demonstrations) or found.lost == 0
+
+
+def test_the_text_is_cut_only_when_no_demonstration_is_left(bert: PromptEncoder) -> None:
+    long = Example({"text": "good " * 100})
+    (found,) = bert.encode(showing("a film", "good"), [long])
+    (bare,) = bert.encode(showing(), [long])
+    assert (found.ids, found.lost, found.left_out) == (bare.ids, bare.lost, 2)
+
+
+def test_words_of_one_token_and_of_several_see_the_same_demonstrations(
+    bert: PromptEncoder,
+) -> None:
+    frame, left_out = showing("good " * 8, "good " * 8), set()
+    for count in range(30):
+        example = Example({"text": "good " * count})
+        numbers = {bert.encode(frame, [example], masks)[0].left_out for masks in (1, 2, 8)}
+        assert len(numbers) == 1
+        left_out |= numbers
+    assert left_out == {0, 1, 2}
+
+
+def test_one_that_never_fits_does_not_take_the_others_with_it(bert: PromptEncoder) -> None:
+    with_long = showing("a film", "good " * 100)
+    (found,) = bert.encode(with_long, [Example({"text": "bad"})])
+    (short,) = bert.encode(showing("a film"), [Example({"text": "bad"})])
+    assert (found.ids, found.left_out) == (short.ids, 1)
+
+
+def test_what_is_left_out_does_not_depend_on_the_neighbours(bert: PromptEncoder) -> None:
+    frame = showing("good " * 8, "bad " * 8, "film " * 20)
+    examples = [Example({"text": "good " * count}) for count in range(0, 60, 7)]
+    alone = [bert.encode(frame, [example])[0] for example in examples]
+    assert bert.encode(frame, examples) == alone
+    assert bert.encode(frame, examples[::-1]) == alone[::-1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from autoprompt.scoring.calibration import calibrated, content_free, log_prior
+from autoprompt.scoring.calibration import calibrated, inputs_without_content, log_prior
 
 scores_of_labels = arrays.arrays(
     np.float64, st.tuples(st.integers(1, 6), st.just(3)), elements=st.floats(-30, 0)
@@ -55,9 +56,13 @@ def test_a_prediction_does_not_depend_on_its_neighbours(scores: np.ndarray) -> N
     np.testing.assert_array_equal(calibrated(scores, offsets), alone)
 
 
-def test_inputs_without_content_fill_every_field() -> None:
-    inputs = content_free(["text_a", "text_b"])
+@pytest.mark.parametrize(
+    ("method", "texts"),
+    [("contextual", ["N/A", "", "..."]), ("pmi", [""]), ("none", []), ("batch", [])],
+)
+def test_inputs_without_content_fill_every_field(method: str, texts: list[str]) -> None:
+    inputs = inputs_without_content(method, ["text_a", "text_b"])
     assert [dict(example.fields) for example in inputs] == [
-        {"text_a": text, "text_b": text} for text in ("N/A", "", "...")
+        {"text_a": text, "text_b": text} for text in texts
     ]
     assert all(example.label is None for example in inputs)

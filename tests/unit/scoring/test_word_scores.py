@@ -226,6 +226,13 @@ def test_truncated_sequences_are_counted(counted: Counted) -> None:
     assert scorer.truncated == 1
 
 
+def test_demonstrations_that_were_left_out_are_counted(counted: Counted) -> None:
+    frame = Frame(Template.parse("{demonstrations}{text} It was {mask}."), (), ("good " * 200,))
+    scorer = WordScorer(counted, ["great"])
+    scorer.scores(frame, EXAMPLES)
+    assert scorer.truncated == len(EXAMPLES)
+
+
 def test_what_the_cache_lost_is_recomputed_not_paid_again(counted: Counted) -> None:
     scorer = WordScorer(counted, ["great"], cache_bytes=1)
     scorer.scores(FRAME, EXAMPLES)

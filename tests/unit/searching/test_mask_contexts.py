@@ -63,7 +63,7 @@ def all_contexts(space: SearchSpace, pattern: Pattern) -> set[str]:
         template = space.compose(pattern, dict(zip(pattern.slots, choice, strict=True)))
         found.add(context_of(Frame(template)))
         if any(space.demonstrations):
-            found.add(context_of(Frame(with_demonstrations(template), demonstrations=SHOWN)))
+            found.add(context_of(Frame(with_demonstrations(template), demonstrations=(SHOWN,))))
     return found
 
 

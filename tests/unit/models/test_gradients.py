@@ -249,6 +249,7 @@ def test_the_hook_goes_when_the_model_fails(
     def failing(batch: Sequence[Encoding]) -> torch.Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
+    monkeypatch.setattr(case.model, "packed", None)  # which has no hook
     monkeypatch.setattr(case.model, "_mask_logits", failing)
     with pytest.raises(torch.OutOfMemoryError):
         case.model.trigger_gradients(case.variants, GOLD, LabelLoss())

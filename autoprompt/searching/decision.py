@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from autoprompt.scoring.ledger import Spent
-from autoprompt.searching.records import Record
+from autoprompt.searching.records import Record, candidate_of
 from autoprompt.searching.selection import Item
 from autoprompt.searching.trials import TrialRunner
 
@@ -29,7 +29,9 @@ def decided(
     """
     precision = runner.scorer.model.precision
     chosen = [item for item in finalists if item[1].precision != precision][:FINALISTS]
-    exact = {proposal: runner.rescored(outcome) for proposal, outcome in chosen}
+    exact = {
+        proposal: runner.rescored(candidate_of(outcome), outcome) for proposal, outcome in chosen
+    }
     spent = sum((outcome.spent for outcome in exact.values()), Spent())
     found = []
     for record in records:

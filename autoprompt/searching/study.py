@@ -260,7 +260,9 @@ class StudyLoop:
         if found is not None and len(found) == outcome.seen:
             return Scored(found, self.runner.data.gold[start : start + len(found)])
         log.warning("the scores of prompt %s are lost; they are computed again", prompt.digest)
-        scored = self.runner.selection_scores(candidate_of(outcome), prompt, outcome.seen)
+        exact = self.runner.exact
+        runner = exact if outcome.precision == exact.scorer.model.precision else self.runner
+        scored = runner.selection_scores(candidate_of(outcome), prompt, outcome.seen)
         self._write_scores(prompt.digest, scored)
         return scored
 

@@ -35,7 +35,6 @@ from autoprompt.searching.paid import is_fitted, paid_rows
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trigger_slots import blank, trigger_tokens
-from autoprompt.space_content import WORD_METHODS
 from autoprompt.tasks.examples import Example, normalised_texts, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.verbalizers import Verbalizer
@@ -276,25 +275,17 @@ class TrialRunner:
             precision=before.precision if before else self.scorer.model.precision,
         )
 
-    def rescored(self, outcome: Outcome) -> Outcome:
+    def rescored(self, candidate: Candidate, outcome: Outcome) -> Outcome:
         """A finished trial's prompt, with its words as they are, scored in full by this runner.
 
         Its calibration is estimated anew, and what is cross-fitted is fitted anew without each
         fold.
+
+        Args:
+            candidate: what the trial scored.
+            outcome: what came of it.
         """
         prompt = outcome.prompt
-        method, per_label = outcome.words_by or (WORD_METHODS[0], 1)
-        candidate = Candidate(
-            prompt.template,
-            None,
-            per_label,
-            prompt.verbalizer.aggregation,
-            prompt.calibration.method,
-            method=method,
-            verbalizer=None if outcome.words_by else prompt.verbalizer,
-            triggers=prompt.frame.triggers,
-            label_fitted=outcome.start > 0,
-        )
         started = time.perf_counter()
         self.scorer.begin()
         everything = np.arange(len(self.data.fit))

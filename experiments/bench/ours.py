@@ -6,23 +6,23 @@ other file of the benchmark.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from autoprompt.models.gradients import open_model
+from autoprompt.models.gradients import OpenModel, open_model
 from autoprompt.models.loading import load_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.label_scores import label_scores
 from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.searching.refinement import DECIDED
 from autoprompt.searching.triggers import Ids, Line, TriggerSearch, TriggerSettings
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
-from experiments.bench.serving import Clock, Turn, UnavailableError, serve
+from experiments.bench.serving import Clock, Turn, serve
 
 WARM = 32  # examples before the first turn
 SETTING = "the product's own batches"
@@ -35,15 +35,10 @@ def load(path: str, dtype: str) -> LanguageModel:
         path: a model directory.
         dtype: "float32", "bfloat16", or "screened": float32 decides, bfloat16 screens.
 
-    Raises:
-        UnavailableError: this version of the product has no such thing.
     """
-    if "dtype" in inspect.signature(load_model).parameters:
-        options: dict[str, Any] = {"dtype": "auto" if dtype == "screened" else dtype}
-        return load_model(path, **options)
-    if dtype != "float32":
-        raise UnavailableError("this version of the product runs in float32 alone")
-    return load_model(path)
+    if dtype == "bfloat16":
+        return load_model(path, dtype="bfloat16").screening
+    return load_model(path, dtype="bfloat16" if dtype == "screened" else dtype)
 
 
 def prepare(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
@@ -145,16 +140,23 @@ def _step_of(
     """The first step of a search, from the same tokens each turn."""
     labels = list(words)
     gold = np.array([labels.index(str(example.label)) for example in examples])
+    screens = model.screening is not model
     search = _Watched(
-        open_model(model),
+        open_model(model.screening),
         Frame(Template.parse(template)),
         Verbalizer.of({label: [word] for label, word in words.items()}),
         examples,
         gold,
         TriggerSettings(
-            candidates=job["candidates"], batch=len(examples), beam=1, flips=1, over_labels=False
+            candidates=job["candidates"],
+            batch=len(examples),
+            beam=1,
+            flips=1,
+            over_labels=False,
+            decided=DECIDED if screens else 0,
         ),
         seed=0,
+        exact=open_model(model),
     )
     start: Ids = tuple(job["start"])
     rows = np.arange(len(examples))
@@ -176,14 +178,15 @@ def _step_of(
 
 
 class _Watched(TriggerSearch):
-    """Remembers what a step scored exactly: how much of it a cache can save depends on that."""
+    """Remembers what a step scored first: how much of it a cache can save depends on that."""
 
     scored: Sequence[Ids] = ()
 
-    def values(self, candidates: Sequence[Ids], rows: Any) -> Any:
+    def values(self, candidates: Sequence[Ids], rows: Any, model: OpenModel | None = None) -> Any:
         """As the search; the candidates are noted."""
-        self.scored = list(candidates)
-        return super().values(candidates, rows)
+        if model is None:
+            self.scored = list(candidates)
+        return super().values(candidates, rows, model)
 
     def flipped(self, start: Ids) -> list[int]:
         """For each candidate the first trigger token that is not the start's."""

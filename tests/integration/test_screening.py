@@ -15,6 +15,7 @@ from autoprompt.models.loading import load_model
 from autoprompt.prediction import Predictor
 from autoprompt.prompts import Prompt
 from autoprompt.searching import study
+from autoprompt.searching.records import candidate_of
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.tasks.task import Task
 
@@ -107,7 +108,7 @@ def test_rescoring_in_the_same_precision_changes_nothing(
         plain(loop, record)
         outcome = record.outcome
         if outcome is not None and outcome.value is not None and outcome.repeats is None:
-            again = loop.runner.rescored(outcome)
+            again = loop.runner.rescored(candidate_of(outcome), outcome)
             assert again.prompt == outcome.prompt
             seen.append((outcome.value, again.value or np.nan))
 

@@ -362,7 +362,7 @@ class PromptEncoder:
 
     # -- truncation ---------------------------------------------------------------------------
 
-    def _limit(self, masks: int) -> int:  # noqa: ARG002 (as `asked`)
+    def _limit(self, masks: int) -> int:  # noqa: ARG002 (others leave room)
         """The most tokens of an encoding for words of some token count."""
         return self.max_length
 

@@ -28,7 +28,7 @@ class Variant:
     """The label words of one token count, on one batch.
 
     Attributes:
-        encodings: the batch, with as many masks as the words have tokens.
+        encodings: the batch, encoded for words of so many tokens.
         ids: shape `(words, tokens)`, the words' token ids.
         labels: shape `(words,)`, the label that each word stands for.
     """
@@ -112,7 +112,7 @@ class OpenModel(LanguageModel, Protocol):
         """Loss and gradients on one batch.
 
         Args:
-            variants: the same examples with each number of masks; one at least.
+            variants: the same examples for each token count of the words; one at least.
             gold: shape `(examples,)`, label indices.
             loss: what is differentiated.
 

@@ -70,8 +70,11 @@ def load_model(
     module, tokenizer = parts.module, parts.tokenizer
     if parts.family.name == "causal":
         module.config.use_cache = False  # keys and values of a text that does not go on
-    limit = usable_length(module, tokenizer)
-    encoder = parts.family.encoder.of(module, tokenizer, min(limit, max_length or limit))
+    try:
+        limit = usable_length(module, tokenizer)
+        encoder = parts.family.encoder.of(module, tokenizer, min(limit, max_length or limit))
+    except ModelError as error:
+        raise ModelError(f"{name!r}: {error}") from error
     identity = ModelIdentity(
         name=parts.name,
         revision=parts.revision,

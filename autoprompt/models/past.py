@@ -82,30 +82,34 @@ class _Taken:
     Attributes:
         rows: shape `(batch, 1)`.
         places: shape `(batch, length)`; in front of a row's tokens anything will do.
+        same: the row and the first place, where all take the same; else None.
     """
 
     rows: torch.Tensor
     places: torch.Tensor
-    same: bool  # whether all rows take the same
+    same: tuple[int, int] | None
 
     @classmethod
     def of(
         cls, past: Past, rows: Sequence[int], known: Sequence[int], device: torch.device
     ) -> _Taken:
         length = max(known)
-        first = torch.tensor(
-            [past.begin[row] + one - length for row, one in zip(rows, known, strict=True)]
+        first = [past.begin[row] + one - length for row, one in zip(rows, known, strict=True)]
+        places = (torch.tensor(first)[:, None] + torch.arange(length)).clamp_min(0)
+        alike = len({*zip(rows, known, strict=True)}) == 1
+        return cls(
+            torch.tensor(rows, device=device)[:, None],
+            places.to(device),
+            (rows[0], first[0]) if alike else None,
         )
-        places = (first[:, None] + torch.arange(length)).clamp_min(0)
-        same = len({*zip(rows, known, strict=True)}) == 1
-        return cls(torch.tensor(rows, device=device)[:, None], places.to(device), same)
 
     def of_states(self, states: torch.Tensor) -> torch.Tensor:
         """From `(rows, heads, length, width)` to the batch's; a view where all take the same."""
-        if self.same:
-            one = states[self.rows[:1, 0], :, self.places[0, 0] : self.places[0, -1] + 1]
-            return one.expand(len(self.rows), -1, -1, -1)
-        return states[self.rows, :, self.places].transpose(1, 2)
+        if self.same is None:
+            return states[self.rows, :, self.places].transpose(1, 2)
+        row, first = self.same
+        one = states[row : row + 1, :, first : first + self.places.shape[1]]
+        return one.expand(len(self.rows), -1, -1, -1)
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]

@@ -16,11 +16,11 @@ class Spent:
 
     Attributes:
         forwards: sequences through the model for the first time in a run. Variants of a sequence
-            with more masks and content-free inputs count singly. A budget counts these, and not
+            for longer words and content-free inputs count singly. A budget counts these, and not
             `recomputed`, so that it does not depend on when a run was interrupted.
         recomputed: sequences through the model again, after an interruption or because the cache
             was full.
-        tokens: tokens of both, padding left out.
+        tokens: tokens of both, padding left out; those that sequences share count for each.
         backwards: sequences that were passed backward.
         saved: forwards not run because the race dropped a candidate.
         seconds: wall-clock time.

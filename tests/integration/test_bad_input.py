@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+import tiny_t5
 import transformers
 from command_line import Ended, autoprompt
 from filelock import FileLock
@@ -259,8 +260,13 @@ def headless(folder: Path) -> None:
     transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(folder)
 
 
-def encoder_decoder(folder: Path) -> None:
-    transformers.T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=1).save_pretrained(folder)
+def for_images(folder: Path) -> None:
+    transformers.ViTConfig().save_pretrained(folder)
+
+
+def no_sentinels(folder: Path) -> None:
+    shutil.rmtree(folder)
+    tiny_t5.build(folder, sentinels=0)
 
 
 def cut(folder: Path) -> None:
@@ -280,7 +286,8 @@ def pickled(folder: Path) -> None:
     ("damage", "expected"),
     [
         (headless, "lacks weights of its masked-LM head"),
-        (encoder_decoder, "is a 't5' model, which has no masked-LM head and no causal one"),
+        (for_images, "is a 'vit' model, which is no masked or causal or seq2seq language model"),
+        (no_sentinels, "the tokenizer has neither sentinel tokens"),
         (cut, "damaged"),
         (no_config, "holds no config.json; it is not a model directory"),
         (pickled, "has pickled weights only (pytorch_model.bin)"),

@@ -18,6 +18,7 @@ from autoprompt.demonstrations import with_demonstrations
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.families import FAMILIES, family_of
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
@@ -331,6 +332,15 @@ def test_a_causal_model_without_its_tokenizer_is_refused(copied: Path) -> None:
         path.unlink()
     with pytest.raises(ModelError, match=r"tokenizer"):
         load_model(str(copied))
+
+
+@pytest.mark.parametrize("kind", ["Pegasus", "Marian", "MBart", "Bart", "T5"])
+def test_the_decoder_of_a_pair_is_no_causal_model(kind: str) -> None:
+    """transformers lists most of them among the causal models, without their encoders."""
+    config = getattr(transformers, f"{kind}Config")()
+    assert family_of("model", config).name == "seq2seq"
+    with pytest.raises(ModelError, match="no masked or causal language model"):
+        family_of("model", config, FAMILIES[:2])
 
 
 def test_other_families_are_refused(copied: Path) -> None:

@@ -51,8 +51,8 @@ class Candidate:
         order: how they are ordered, one of `ORDERS`.
         verbalizer: words that were fitted before; then `words` and `method` do not count.
         triggers: ids for the template's trigger slots; none: blank ones.
-        label_fitted: whether template or triggers were found with train's labels in sight, so that
-            only dev can judge them.
+        label_fitted: whether template, triggers or demonstrations were found with train's labels in
+            sight, so that only dev can judge them.
         how: what made it, for the lineage.
         lineage: what it was made from, the oldest first.
     """
@@ -226,11 +226,14 @@ class CandidateTable:
 
     def _shown(self, trial: Chooser, made: Candidate) -> Candidate:
         """A candidate of which it is chosen which demonstrations are shown, and in what order."""
+        select = self._one_of(trial, "selection of demonstrations", self.space.selections)
         return replace(
             made,
-            select=self._one_of(trial, "selection of demonstrations", self.space.selections),
+            select=select,
             order=self._one_of(trial, "order of demonstrations", self.space.orders),
             draw=trial.suggest_int("draw of demonstrations", 0, DRAWS - 1),
+            # Every train example has drawn its label's centroid, and what is shown, towards itself.
+            label_fitted=made.label_fitted or select == "class",
         )
 
     def _template(self, trial: Chooser) -> Candidate:

@@ -102,12 +102,22 @@ def test_the_candidate_says_which_demonstrations_are_shown(runner: TrialRunner) 
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
-@pytest.mark.parametrize(("words", "shown"), [(None, 0), (0, 0), (0, 2)])
+@pytest.mark.parametrize(
+    ("words", "shown", "label_fitted"),
+    [(None, 0, False), (0, 0, False), (0, 2, False), (0, 2, True)],
+)
 def test_a_restored_scorer_believes_paid_what_was_paid(
-    runner: TrialRunner, calibration: str, words: int | None, shown: int
+    runner: TrialRunner, calibration: str, words: int | None, shown: int, label_fitted: bool
 ) -> None:
     template = runner.table.space.seeds[0].template
-    candidate = Candidate(template, words, calibration=calibration, demonstrations=shown)
+    candidate = Candidate(
+        template,
+        words,
+        calibration=calibration,
+        demonstrations=shown,
+        select="class" if label_fitted else "random",
+        label_fitted=label_fitted,
+    )
     outcome = scored(runner, candidate)
     live = runner.scorer
     restored = WordScorer(live.model, live.words, tuple(live.one_token))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+
+from autoprompt.errors import UnknownNameError
 from autoprompt.seeding import generator
-from autoprompt.tasks.examples import Example
+from autoprompt.space_content import ORDERS, SELECTIONS
+from autoprompt.tasks.examples import Example, normalised_texts
 from autoprompt.templates import (
     ASSISTANT,
     DEMONSTRATIONS,
@@ -18,25 +25,102 @@ from autoprompt.templates import (
 from autoprompt.verbalizers import Verbalizer
 
 
-def draw(
-    examples: Sequence[Example], labels: Sequence[str], per_label: int, seed: int, number: int
-) -> tuple[Example, ...]:
-    """The `number`-th draw of `per_label` demonstrations of each label, in mixed order.
+class DemonstrationPool:
+    """Labelled examples that demonstrations may be chosen from.
 
     Args:
-        examples: the train split; a label with fewer examples gives what it has.
+        examples: of the train split; a label with fewer than are asked for gives what it has.
         labels: the task's labels.
-        per_label: how many of each.
-        seed: the run's seed.
-        number: which draw.
     """
-    chance = generator(seed, "demonstrations", number)
-    drawn: list[Example] = []
-    for label in labels:
-        pool = [example for example in examples if example.label == label]
-        picks = chance.permutation(len(pool))[:per_label]
-        drawn += [pool[i] for i in picks]
-    return tuple(drawn[i] for i in chance.permutation(len(drawn)))
+
+    def __init__(self, examples: Sequence[Example], labels: Sequence[str]) -> None:
+        self.by_label = {
+            label: [example for example in examples if example.label == label] for label in labels
+        }
+
+    def draw(
+        self,
+        per_label: int,
+        seed: int,
+        number: int,
+        select: str = SELECTIONS[0],
+        order: str = ORDERS[0],
+    ) -> tuple[Example, ...]:
+        """The `number`-th choice of `per_label` demonstrations of each label.
+
+        Args:
+            per_label: how many of each.
+            seed: the run's seed.
+            number: which choice.
+            select: "random", or "class": the examples most like others of their label (see
+                `representative`), where number 0 has the likest ones, number 1 the next ones, and
+                so on, round and round. Chance has no part in it.
+            order: "mixed" (at random), or "grouped": by label in the task's order, with "class"
+                the likest one of a label last.
+
+        Raises:
+            UnknownNameError: `select` or `order` is not one of these.
+        """
+        if select not in SELECTIONS:
+            raise UnknownNameError("selection of demonstrations", select, SELECTIONS)
+        if order not in ORDERS:
+            raise UnknownNameError("order of demonstrations", order, ORDERS)
+        chance = generator(seed, "demonstrations", number)
+        drawn: list[Example] = []
+        for label, examples in self.by_label.items():
+            if select == "class":
+                ranked = self.representative[label]
+                first, count = per_label * number, min(per_label, len(ranked))
+                picks = [ranked[(first + step) % len(ranked)] for step in range(count)]
+                drawn += reversed(picks)
+            else:
+                drawn += [examples[i] for i in chance.permutation(len(examples))[:per_label]]
+        if order == "grouped":
+            return tuple(drawn)
+        return tuple(drawn[i] for i in chance.permutation(len(drawn)))
+
+    @cached_property
+    def representative(self) -> dict[str, list[Example]]:
+        """Label to its examples, each text once, the nearest to the label's centroid first.
+
+        A text is its TF-IDF vector over words, of length one, with the document frequencies of the
+        pool; a label's centroid is the mean of its vectors; near is a high cosine. The order of the
+        pool does not matter.
+        """
+        unique: dict[str, list[Example]] = {}
+        for label, examples in self.by_label.items():
+            ordered = sorted(examples, key=lambda example: example.key)
+            unique[label] = list({normalised_texts(e): e for e in ordered}.values())
+        texts = [" ".join(normalised_texts(e)) for group in unique.values() for e in group]
+        vectors = _tf_idf(texts)
+        found: dict[str, list[Example]] = {}
+        start = 0
+        for label, group in unique.items():
+            if not group:
+                found[label] = []
+                continue
+            own = vectors[start : start + len(group)]
+            start += len(group)
+            # Rounded, so that equal cosines are equal: then the texts' order decides.
+            nearness = np.round(own @ np.asarray(own.mean(axis=0)).ravel(), 9)
+            found[label] = [group[i] for i in np.argsort(-nearness, kind="stable")]
+        return found
+
+
+def _tf_idf(texts: Sequence[str]) -> Any:
+    """TF-IDF vectors of texts, of length one: a sparse or dense matrix, one row a text."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = re.compile(r"\w+|[^\w\s]")
+    if not any(words.search(text) for text in texts):
+        return np.zeros((len(texts), 1))  # nothing to tell them apart by
+    return TfidfVectorizer(token_pattern=words.pattern).fit_transform(texts)
+
+
+def not_shown(examples: Sequence[Example], demonstrations: Sequence[Example]) -> list[Example]:
+    """The examples of which no demonstration gives the text away, as `normalised_texts` counts."""
+    shown = {normalised_texts(example) for example in demonstrations}
+    return [example for example in examples if normalised_texts(example) not in shown]
 
 
 def render(

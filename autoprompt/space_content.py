@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from autoprompt.templates import Template
 
 CALIBRATIONS = ("none", "contextual", "pmi", "batch")
+SELECTIONS = ("random", "class")  # of demonstrations
+ORDERS = ("mixed", "grouped")
 WORD_METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
 RECIPES = ("default", "manual", "petal", "lm-bff", "autoprompt")
 ROBUSTNESS = ("none", "gate", "objective")
@@ -85,6 +87,8 @@ class SpaceContent:
         generated: how many templates the model itself may write, starting from the best seed.
         triggers: trigger tokens that may be searched, or None.
         demonstrations: numbers of demonstrations a label that may be tried.
+        selections: ways to choose them, some of `SELECTIONS`.
+        orders: in which they may stand, some of `ORDERS`.
         calibration: methods that may be tried.
         instructions: for causal and seq2seq models alone; masked ones never see them.
         chat: one of `CHAT`: whether templates that are chats may be read as plain text where the
@@ -105,6 +109,8 @@ class SpaceContent:
     generated: int = 0
     triggers: TriggerPlan | None = None
     demonstrations: tuple[int, ...] = (0,)
+    selections: tuple[str, ...] = SELECTIONS[:1]
+    orders: tuple[str, ...] = ORDERS[:1]
     calibration: tuple[str, ...] = ("none",)
     instructions: Instructions = Instructions()
     chat: str = CHAT[0]

@@ -16,6 +16,8 @@ from autoprompt.errors import SpaceError, VerbalizerError, listing, nearest_of
 from autoprompt.space_content import (
     CALIBRATIONS,
     CHAT,
+    ORDERS,
+    SELECTIONS,
     TRIGGER_POSITIONS,
     WORD_METHODS,
     Instructions,
@@ -87,7 +89,7 @@ class _Reader:
             **templates,
             triggers=self._triggers(),
             **self._label_words(),
-            demonstrations=self._demonstrations(),
+            **self._demonstrations(),
             calibration=self._calibration(),
         )
         return replace(content, chat=self._chat(content))
@@ -245,17 +247,25 @@ class _Reader:
             "vocabulary": vocabulary,
         }
 
-    def _demonstrations(self) -> tuple[int, ...]:
+    def _demonstrations(self) -> dict[str, Any]:
+        """What `demonstrations` says, by the names of `SpaceContent`."""
         if "demonstrations" not in self.record:
-            return (0,)
-        record = self.record["demonstrations"].record("demonstrations", ("per_label",))
+            return {}
+        keys = ("per_label", "select", "order")
+        record = self.record["demonstrations"].record("demonstrations", keys)
         if "per_label" not in record:
             raise self.record["demonstrations"].fail("demonstrations needs the key 'per_label'")
         numbers = tuple(
             item.integer("demonstrations", 0, MAX_DEMONSTRATIONS)
             for item in record["per_label"].items("per_label")
         )
-        return tuple(dict.fromkeys(numbers))
+        found: dict[str, Any] = {"demonstrations": tuple(dict.fromkeys(numbers))}
+        if "select" in record:
+            kind = "selection of demonstrations"
+            found["selections"] = self._names(record["select"], kind, SELECTIONS)
+        if "order" in record:
+            found["orders"] = self._names(record["order"], "order of demonstrations", ORDERS)
+        return found
 
     def _calibration(self) -> tuple[str, ...]:
         if "calibration" not in self.record:

@@ -158,7 +158,7 @@ class SearchSpace(SpaceContent):
                 ],
                 "generated": self.generated,
                 "triggers": vars(self.triggers) if self.triggers else None,
-                "demonstrations": self.demonstrations,
+                "demonstrations": [self.demonstrations, self.selections, self.orders],
                 "calibration": self.calibration,
             }
         )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from autoprompt.lineage import Edit, nearest
 from autoprompt.prompts import Frame
 from autoprompt.searching.mask_contexts import frames_of
-from autoprompt.space_content import WORD_METHODS, Pattern
+from autoprompt.space_content import ORDERS, SELECTIONS, WORD_METHODS, Pattern
 from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template, Trigger, pieces_of, slot_names
 from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
@@ -47,10 +47,12 @@ class Candidate:
         aggregation, calibration: methods.
         demonstrations: how many a label.
         draw: which draw of them.
+        select: how they are chosen, one of `SELECTIONS`.
+        order: how they are ordered, one of `ORDERS`.
         verbalizer: words that were fitted before; then `words` and `method` do not count.
         triggers: ids for the template's trigger slots; none: blank ones.
-        label_fitted: whether template or triggers were found with train's labels in sight, so that
-            only dev can judge them.
+        label_fitted: whether template, triggers or demonstrations were found with train's labels in
+            sight, so that only dev can judge them.
         how: what made it, for the lineage.
         lineage: what it was made from, the oldest first.
     """
@@ -68,6 +70,8 @@ class Candidate:
     label_fitted: bool = False
     how: str = ""
     lineage: tuple[Edit, ...] = ()
+    select: str = SELECTIONS[0]
+    order: str = ORDERS[0]
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,8 @@ class CandidateTable:
         # Fitted words would stand in the demonstrations, where no fold can be left out.
         numbers = [0] if fitted else self._with_zero(self.space.demonstrations)
         shown = self._one_of(trial, "demonstrations", numbers)
+        if shown:
+            made = self._shown(trial, made)
         return replace(
             made,
             words=words,
@@ -216,7 +222,18 @@ class CandidateTable:
             aggregation=aggregation,
             calibration=calibration,
             demonstrations=shown,
-            draw=trial.suggest_int("draw of demonstrations", 0, DRAWS - 1) if shown else 0,
+        )
+
+    def _shown(self, trial: Chooser, made: Candidate) -> Candidate:
+        """A candidate of which it is chosen which demonstrations are shown, and in what order."""
+        select = self._one_of(trial, "selection of demonstrations", self.space.selections)
+        return replace(
+            made,
+            select=select,
+            order=self._one_of(trial, "order of demonstrations", self.space.orders),
+            draw=trial.suggest_int("draw of demonstrations", 0, DRAWS - 1),
+            # Every train example has drawn its label's centroid, and what is shown, towards itself.
+            label_fitted=made.label_fitted or select == "class",
         )
 
     def _template(self, trial: Chooser) -> Candidate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoprompt.demonstrations import not_shown
 from autoprompt.prompts import Frame, Prompt
 from autoprompt.scoring.calibration import inputs_without_content
 from autoprompt.scoring.word_scores import WordScorer
@@ -69,6 +70,6 @@ def restore_paid(
         scorer.mark_paid(frame, data.fit)
     elif paid["fit_rows"] == "not shown":
         shown = [task.train[index] for index in paid["shown"]]
-        scorer.mark_paid(frame, [e for e in data.fit if e not in shown])
+        scorer.mark_paid(frame, not_shown(data.fit, shown))
     start = paid["start"]
     scorer.mark_paid(frame, data.examples[start : start + paid["seen"]])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprompt.demonstrations import draw, with_demonstrations
+from autoprompt.demonstrations import DemonstrationPool, not_shown, with_demonstrations
 from autoprompt.lineage import Edit
 from autoprompt.objective import (
     Scored,
@@ -110,7 +110,8 @@ class TrialRunner:
         self.seed = seed
         # A demonstration must not give away an example that is scored on dev.
         on_dev = {normalised_texts(example) for example in data.dev}
-        self.showable = [e for e in task.train if normalised_texts(e) not in on_dev]
+        showable = [e for e in task.train if normalised_texts(e) not in on_dev]
+        self.showable = DemonstrationPool(showable, task.labels)
         self.candidates = candidates
         self._variants: int | None = None
 
@@ -135,12 +136,12 @@ class TrialRunner:
         verbalizer = self._verbalizer(candidate, everything)
         shown: tuple[Example, ...] = ()
         if candidate.demonstrations:
-            shown = draw(
-                self.showable,
-                self.task.labels,
+            shown = self.showable.draw(
                 candidate.demonstrations,
                 self.seed,
                 candidate.draw,
+                candidate.select,
+                candidate.order,
             )
         template = with_demonstrations(candidate.template) if shown else candidate.template
         triggers = trigger_tokens(self.scorer.model.encoder, self.bare_frame(candidate).triggers)
@@ -185,8 +186,7 @@ class TrialRunner:
         self, candidate: Candidate, prompt: Prompt, verbalizer: Verbalizer, rows: Rows
     ) -> Calibration:
         """The calibration, a batch prior taken from some rows of `data.fit`."""
-        texts = [self.data.fit[row] for row in rows]
-        texts = [example for example in texts if example not in prompt.demonstrations]
+        texts = not_shown([self.data.fit[row] for row in rows], prompt.demonstrations)
         fields = self.task.fields
         method = candidate.calibration
         return calibrate(method, self.scorer, prompt.frame, verbalizer, fields, texts)
@@ -219,8 +219,9 @@ class TrialRunner:
             found = np.concatenate([on_train[:count], on_dev])
         else:
             found = predict(prompt, self.scorer, examples)
+        told = {normalised_texts(example) for example in prompt.demonstrations}
         for row, example in enumerate(examples[: self.data.fit_count]):
-            if example in prompt.demonstrations:
+            if normalised_texts(example) in told:
                 # The prompt shows this one's answer: it counts as a guess, and as a miss.
                 found[row] = -np.log(len(self.task.labels))
                 found[row, gold[row]] -= 1e-6

@@ -19,8 +19,8 @@ WORDS = {
     "pos": ["great", "good", "fine", "excellent", "funny", "warm", "nice"],
 }
 FILLERS = ["film", "movie", "book", "story", "plot", "acting", "was", "is", "a", "very", "all"]
-SEED = 5  # with it a search on the tiny model has trials of every kind
-LONG = " ".join(["very"] * 20)  # leaves no room for demonstrations
+SEED = 1  # with it a search on the tiny model has trials of every kind
+LONG = " ".join(["very"] * 20)  # demonstrations are left out
 TOO_LONG = " ".join(["very"] * 60)
 SPACE = f"""
 name: tiny

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprompt.demonstrations import draw
+from autoprompt.demonstrations import DemonstrationPool
 from autoprompt.errors import TaskError
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.splits import draw_k_shot, observations, shuffled_by_label, split_off
@@ -91,7 +91,8 @@ def test_every_prefix_has_nearly_the_shares(sizes, seed):
 def test_demonstrations_are_so_many_of_each_label(sizes, per_label, seed, number):
     examples = examples_of(sizes)
     labels = [f"label {label}" for label in range(len(sizes))]
-    drawn = draw(examples, labels, per_label, seed, number)
+    pool = DemonstrationPool(examples, labels)
+    drawn = pool.draw(per_label, seed, number)
     assert len({e.key for e in drawn}) == len(drawn)
     for label, size in zip(labels, sizes, strict=True):
         assert labels_of(drawn)[label] == min(per_label, size)

@@ -66,6 +66,24 @@ def test_a_prediction_does_not_depend_on_its_neighbours(
         np.testing.assert_allclose(row, alone[0], atol=1e-5)
 
 
+def test_demonstrations_that_do_not_fit_keep_predictions_to_themselves(
+    tiny_model: MaskedLanguageModel,
+) -> None:
+    """Neither the neighbours nor longer words that are scored beside change what is left out."""
+    rows = [Example({"text": f"{'dull ' * 5}{n}"}, PROMPT.verbalizer.labels[n % 2]) for n in (0, 1)]
+    template = Template.parse("{demonstrations}{text} It was {mask}.")
+    verbalizer = Verbalizer.of({"negative": ["bad"], "positive": ["great"]})
+    shown = replace(PROMPT, template=template, verbalizer=verbalizer, demonstrations=tuple(rows))
+    texts = [Example({"text": "fine " * length}) for length in range(0, 48, 3)]
+    alone_left_out = {e.left_out for e in tiny_model.encoder.encode(shown.frame, texts)}
+    assert alone_left_out == {0, 1, 2}
+    more = [*verbalizer.all_words, "not good", "not at all good"]
+    together = predict(shown, WordScorer(tiny_model, more), texts[::-1])[::-1]
+    for row, text in zip(together, texts, strict=True):
+        alone = predict(shown, WordScorer(tiny_model, verbalizer.all_words), [text])
+        np.testing.assert_allclose(row, alone[0], atol=1e-5)
+
+
 def test_evaluating_is_predicting_with_gold_labels(scorer: WordScorer) -> None:
     scored = evaluate(PROMPT, scorer, EXAMPLES)
     np.testing.assert_array_equal(scored.log_probabilities, predict(PROMPT, scorer, EXAMPLES))

@@ -265,6 +265,16 @@ def test_too_many_templates_are_refused():
         ("label_words: {candidates: {neg: [a], pos: [A]}}", "the word 'A' of label 'pos' stands"),
         ("demonstrations: {}", "demonstrations needs the key 'per_label'"),
         ("demonstrations: {per_label: [33]}", "must lie between 0 and 32, not 33"),
+        (
+            "demonstrations: {per_label: [1], select: [rundom]}",
+            "unknown selection of demonstrations 'rundom'; did you mean 'random'? valid: random,",
+        ),
+        (
+            "demonstrations: {per_label: [1], order: [sorted]}",
+            "unknown order of demonstrations 'sorted'; valid: mixed, grouped",
+        ),
+        ("demonstrations: {per_label: [1], order: []}", "must be a list with at least one entry"),
+        ("demonstrations: {per_label: [1], ordr: [mixed]}", "no key 'ordr'; did you mean 'order'?"),
         ("calibration: [nune]", "unknown calibration 'nune'; did you mean 'none'? valid: none,"),
     ],
 )
@@ -288,6 +298,21 @@ def test_repeated_settings_count_once():
         TOY + "demonstrations: {per_label: [2, 0, 2]}\ncalibration: [batch, batch]\n"
     )
     assert (space.demonstrations, space.calibration) == ((2, 0), ("batch",))
+
+
+@pytest.mark.parametrize(
+    ("text", "selections", "orders"),
+    [
+        ("", ("random",), ("mixed",)),
+        (", select: [class, random]", ("class", "random"), ("mixed",)),
+        (", select: class, order: [grouped, mixed, grouped]", ("class",), ("grouped", "mixed")),
+    ],
+)
+def test_ways_to_show_demonstrations_are_read(text, selections, orders):
+    space = SearchSpace.parse(TOY + f"demonstrations: {{per_label: [0, 1]{text}}}\n")
+    assert (space.selections, space.orders) == (selections, orders)
+    plain = SearchSpace.parse(TOY + "demonstrations: {per_label: [0, 1]}\n")
+    assert (space.fingerprint() == plain.fingerprint()) == (not text)
 
 
 def test_compose_gives_every_template_once():

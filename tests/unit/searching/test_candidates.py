@@ -108,6 +108,22 @@ def test_a_draw_is_asked_for_only_with_demonstrations() -> None:
     table().suggest(having := Fixed(words=AS_WRITTEN, demonstrations=1))
     assert "draw of demonstrations" not in without.asked
     assert "draw of demonstrations" in having.asked
+    assert not {"selection of demonstrations", "order of demonstrations"} & set(having.asked)
+
+
+def test_ways_to_choose_demonstrations_are_asked_for_where_there_are_several() -> None:
+    several = "{per_label: [1], select: [random, class], order: [mixed, grouped]}"
+    text = YAML.replace("{per_label: [1]}", several)
+    parameters = {"selection of demonstrations": "class", "order of demonstrations": "grouped"}
+    trial = Fixed(words=AS_WRITTEN, demonstrations=1)
+    trial.values.update(parameters)
+    found = table(text).suggest(trial)
+    assert (found.select, found.order, found.label_fitted) == ("class", "grouped", True)
+    plain = table(text).suggest(Fixed(words=AS_WRITTEN, demonstrations=1))
+    assert (plain.select, plain.order, plain.label_fitted) == ("random", "mixed", False)
+    assert set(parameters) <= set(trial.asked)
+    table(text).suggest(without := Fixed(words=AS_WRITTEN, demonstrations=0))
+    assert not set(parameters) & set(without.asked)
 
 
 def test_a_space_without_choices_asks_for_nothing() -> None:

@@ -129,7 +129,7 @@ class TransformerModel:
         finally:
             handle.remove()
         states = kept[0]
-        if not self.narrow:
+        if states.shape[1] != len(batch[0].mask_positions):  # the head has seen every position
             positions = torch.tensor([encoding.mask_positions for encoding in batch])
             states = at(states, positions.to(states.device))
         return states

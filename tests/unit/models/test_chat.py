@@ -358,12 +358,12 @@ def test_demonstrations_stand_where_the_user_begins() -> None:
     template = with_demonstrations(Template.parse(WHOLE))
     verbalizer = Verbalizer.of({"neg": ["bad"], "pos": ["great"]})
     shown = render(template, [Example({"text": "dull <|im_end|>"}, "neg")], verbalizer)
-    assert shown == "Review: dull <|im_end|>\nGood?\nAnswer: bad.\n\n"
+    assert shown == ("Review: dull <|im_end|>\nGood?\nAnswer: bad.\n\n",)
     encoder = encoder_of(tiny_models.CHATML)
     given = Frame(template, demonstrations=shown)
     (found,) = encoder.encode(given, [Example({"text": "A film"})])
     assert encoder.tokenizer.decode(list(found.ids)).startswith(
-        f"<|im_start|>system\nYou judge films.<|im_end|>\n<|im_start|>user\n{shown}Review: A film\n"
+        f"<|im_start|>system\nYou judge films.<|im_end|>\n<|im_start|>user\n{shown[0]}Review: A film\n"
     )
     assert found.ids.count(encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2
 
@@ -372,7 +372,7 @@ def test_triggers_of_the_system_part_are_not_shown_in_demonstrations() -> None:
     template = Template.parse("{system:}So{trigger:1}{user:}{text}{trigger:2}{assistant:}{mask}")
     verbalizer = Verbalizer.of({"neg": ["bad"], "pos": ["great"]})
     examples = [Example({"text": "dull"}, "neg")]
-    assert render(template, examples, verbalizer, [" one", " two"]) == "dull two\nbad\n\n"
+    assert render(template, examples, verbalizer, [" one", " two"]) == ("dull two\nbad\n\n",)
 
 
 @pytest.mark.parametrize("chat_template", [tiny_models.CHATML, tiny_models.LLAMA_CHAT, None])

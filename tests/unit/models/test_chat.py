@@ -362,9 +362,9 @@ def test_demonstrations_stand_where_the_user_begins() -> None:
     encoder = encoder_of(tiny_models.CHATML)
     given = Frame(template, demonstrations=shown)
     (found,) = encoder.encode(given, [Example({"text": "A film"})])
-    assert encoder.tokenizer.decode(list(found.ids)).startswith(
-        f"<|im_start|>system\nYou judge films.<|im_end|>\n<|im_start|>user\n{shown[0]}Review: A film\n"
-    )
+    before = "<|im_start|>system\nYou judge films.<|im_end|>\n<|im_start|>user\n"
+    whole = encoder.tokenizer.decode(list(found.ids))
+    assert whole.startswith(f"{before}{shown[0]}Review: A film\n")
     assert found.ids.count(encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2
 
 

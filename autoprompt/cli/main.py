@@ -46,6 +46,8 @@ for verb in (demo, init, search, score, predict, audit, spaces, doctor):
 
 def main() -> None:
     """Run the command line; exit with 2 for wrong usage or input, with 1 for a failed run."""
+    # Read when torch is loaded. Threads that spin while they wait slow a shared machine manifold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli.main(prog_name="autoprompt", standalone_mode=False)
     except click.exceptions.Abort:

@@ -46,7 +46,8 @@ def check_lineage(best: Prompt) -> None:
     assert kinds[-1]
     assert kinds == sorted(kinds)
     assert all(edit.text for edit in steps)
-    numbers = [int(edit.how.partition(", step ")[2].split()[0]) for edit in steps]
+    refined = [edit.how for edit in steps if "trigger tokens" in edit.how]
+    numbers = [int(how.partition(", step ")[2].split()[0]) for how in refined]
     assert all(one < other for one, other in itertools.pairwise(numbers))
     assert best.lineage[-1].text == best.shown
     assert best.lineage[-1].words == {label: (word,) for label, word in planted.WORDS.items()}

@@ -4,9 +4,9 @@
 
 Phase "dev" is for choosing defaults: draws 1 to 5, and the tasks' dev files for the truth; no test
 file is opened. Phase "test" makes the table: draws 13, 21, 42, 87 and 100, and the test files.
-Finished runs are kept in WORK, so that an interrupted command goes on where it stopped. Searches
-screen in bfloat16 where that is fast (`--dtype auto`); every accuracy that is reported is measured
-in float32.
+Finished runs are kept in WORK, so that an interrupted command goes on where it stopped; phase
+"test" goes on from results.json as well, unless --fresh is given. Searches screen in bfloat16
+where that is fast (`--dtype auto`); every accuracy that is reported is measured in float32.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ TRUTH = 500  # examples of a dev or test file, at most; a seeded sample
 
 Job = tuple[str, str, int]  # task, method, draw
 _models: dict[str, Any] = {}
+_truths: dict[tuple[str, str], float] = {}
 
 
 def main() -> None:
@@ -40,18 +41,23 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--phase", choices=DRAWS, default="test")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=TASKS)
     parser.add_argument("--draws", nargs="*", type=int)
+    parser.add_argument("--fresh", action="store_true", help="make what results.json has anew")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     kept = given.work / f"{given.phase}.jsonl"
+    here = Path(__file__).parent
+    if given.phase == "test" and not given.fresh:
+        _add_missing(kept, json.loads((here / "results.json").read_text()))
     done = {(r["task"], r["method"], r["draw"]) for r in rows_of(kept)}
     draws = given.draws or DRAWS[given.phase]
     jobs = [
         (task, method, draw)
         for draw in draws
         for method in given.methods
-        for task in TASKS
+        for task in given.tasks
         if (task, method, draw) not in done
     ]
     context = multiprocessing.get_context("spawn")
@@ -63,14 +69,21 @@ def main() -> None:
             print(row["task"], row["method"], row["draw"], f"{row['accuracy']:.3f}", flush=True)
     from experiments.fewshot.report import write
 
-    write(
-        rows_of(kept), given.phase, Path(__file__).parent if given.phase == "test" else given.work
-    )
+    write(rows_of(kept), given.phase, here if given.phase == "test" else given.work)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The finished runs; a line that was cut off by a kill does not count."""
     return list(_whole_lines(path)) if path.is_file() else []
+
+
+def _add_missing(kept: Path, known: list[dict[str, Any]]) -> None:
+    """Take over the rows of an earlier table."""
+    done = {(r["task"], r["method"], r["draw"]) for r in rows_of(kept)}
+    with kept.open("a") as out:
+        for row in known:
+            if (row["task"], row["method"], row["draw"]) not in done:
+                out.write(json.dumps(row) + "\n")
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -94,8 +107,6 @@ def _prepare(datasets: Path, model: str, phase: str) -> None:
 def measured(job: Job) -> dict[str, Any]:
     """One search, and its winner on the truth."""
     import autoprompt
-    from autoprompt.objective import evaluate
-    from autoprompt.scoring.word_scores import WordScorer
     from autoprompt.searching.budget import Budget
 
     name, method_name, draw = job
@@ -110,11 +121,7 @@ def measured(job: Job) -> dict[str, Any]:
         seed=draw,
         recipe=method.recipe,
     )
-    accuracies = []
-    for prompt in (result.best, result.baseline):
-        scorer = WordScorer(_models["model"], prompt.verbalizer.all_words)
-        bare = replace(prompt, model=None, tokens=None)
-        accuracies.append(evaluate(bare, scorer, truth).metric("accuracy"))
+    accuracies = [accuracy(name, prompt, truth) for prompt in (result.best, result.baseline)]
     return {
         "task": name,
         "method": method_name,
@@ -131,6 +138,22 @@ def measured(job: Job) -> dict[str, Any]:
         "words": result.best.verbalizer.as_dict(),
         "how": result.best.lineage[-1].how,
     }
+
+
+def accuracy(task: str, prompt: Any, truth: tuple[Any, ...]) -> float:
+    """A prompt's accuracy on the truth. Seeds come in every run: they are measured once."""
+    from autoprompt.objective import evaluate
+    from autoprompt.scoring.word_scores import WordScorer
+
+    key = (task, prompt.digest)
+    if key in _truths:
+        return _truths[key]
+    scorer = WordScorer(_models["model"], prompt.verbalizer.all_words)
+    bare = replace(prompt, model=None, tokens=None)
+    found = float(evaluate(bare, scorer, truth).metric("accuracy"))
+    if not prompt.calibration.offsets:  # a prior is of the draw, and no part of the digest
+        _truths[key] = found
+    return found
 
 
 def material(folder: Path, draw: int, phase: str) -> tuple[Any, tuple[Any, ...]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from autoprompt.errors import UnknownNameError
 from autoprompt.seeding import generator
-from autoprompt.space_content import ORDERS, SELECTIONS
+from autoprompt.similarity import TextVectors
+from autoprompt.space_content import FIXED_SELECTIONS, ORDERS
 from autoprompt.tasks.examples import Example, normalised_texts
 from autoprompt.templates import (
     ASSISTANT,
@@ -43,7 +42,7 @@ class DemonstrationPool:
         per_label: int,
         seed: int,
         number: int,
-        select: str = SELECTIONS[0],
+        select: str = FIXED_SELECTIONS[0],
         order: str = ORDERS[0],
     ) -> tuple[Example, ...]:
         """The `number`-th choice of `per_label` demonstrations of each label.
@@ -61,8 +60,8 @@ class DemonstrationPool:
         Raises:
             UnknownNameError: `select` or `order` is not one of these.
         """
-        if select not in SELECTIONS:
-            raise UnknownNameError("selection of demonstrations", select, SELECTIONS)
+        if select not in FIXED_SELECTIONS:
+            raise UnknownNameError("selection of demonstrations", select, FIXED_SELECTIONS)
         if order not in ORDERS:
             raise UnknownNameError("order of demonstrations", order, ORDERS)
         chance = generator(seed, "demonstrations", number)
@@ -92,7 +91,7 @@ class DemonstrationPool:
             ordered = sorted(examples, key=lambda example: example.key)
             unique[label] = list({normalised_texts(e): e for e in ordered}.values())
         texts = [" ".join(normalised_texts(e)) for group in unique.values() for e in group]
-        vectors = _tf_idf(texts)
+        vectors = TextVectors(texts).own
         found: dict[str, list[Example]] = {}
         start = 0
         for label, group in unique.items():
@@ -105,16 +104,6 @@ class DemonstrationPool:
             nearness = np.round(own @ np.asarray(own.mean(axis=0)).ravel(), 9)
             found[label] = [group[i] for i in np.argsort(-nearness, kind="stable")]
         return found
-
-
-def _tf_idf(texts: Sequence[str]) -> Any:
-    """TF-IDF vectors of texts, of length one: a sparse or dense matrix, one row a text."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = re.compile(r"\w+|[^\w\s]")
-    if not any(words.search(text) for text in texts):
-        return np.zeros((len(texts), 1))  # nothing to tell them apart by
-    return TfidfVectorizer(token_pattern=words.pattern).fit_transform(texts)
 
 
 def not_shown(examples: Sequence[Example], demonstrations: Sequence[Example]) -> list[Example]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from autoprompt.demonstrations import render as render_demonstrations
 from autoprompt.errors import PromptError, listing, nearest_of
 from autoprompt.files import digest
 from autoprompt.lineage import Edit
+from autoprompt.retrieval import Retrieval, RetrievalPool
 from autoprompt.space_content import CALIBRATIONS
 from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
@@ -86,21 +87,32 @@ class Frame:
         triggers: the ids of each trigger slot.
         demonstrations: each as it is written in its slot, in order; one that does not fit into
             the model beside an example is left out as a whole.
+        pool: what they are chosen from for each input, or None where all inputs are shown the same.
     """
 
     template: Template
     triggers: tuple[tuple[int, ...], ...] = ()
     demonstrations: tuple[str, ...] = ()
+    pool: RetrievalPool | None = None
 
     @property
     def shown(self) -> str:
-        """What stands for `{demonstrations}`."""
-        return "".join(self.demonstrations)
+        """What stands for `{demonstrations}`; one of the pool, where inputs differ in it."""
+        return self.pool.written[-1] if self.pool else "".join(self.demonstrations)
 
     @property
     def key(self) -> str:
         """A digest."""
-        return digest([self.template.text, self.triggers, self.demonstrations])
+        chosen = [self.pool.key] if self.pool else []
+        return digest([self.template.text, self.triggers, self.demonstrations, *chosen])
+
+    def seen_by(self, examples: Sequence[Example]) -> list[Frame]:
+        """For each example the frame with what it is shown, and nothing left to choose."""
+        if self.pool is None:
+            return [self] * len(examples)
+        return [
+            replace(self, demonstrations=chosen, pool=None) for chosen in self.pool.chosen(examples)
+        ]
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,9 @@ class PromptContent:
     """Template, verbalizer, trigger tokens, demonstrations and calibration, frozen.
 
     Attributes:
+        demonstrations: shown to all inputs; or, with `retrieval`, what those of an input are
+            chosen from.
+        retrieval: how they are chosen.
         model: the model that it was found on; None for a prompt that nothing has scored.
         tokens: the ids that it was scored with; None as above.
         lineage: where it came from, the oldest first.
@@ -132,6 +147,7 @@ class PromptContent:
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     columns: Columns = field(default_factory=Columns)
+    retrieval: Retrieval | None = None
 
     def __post_init__(self) -> None:
         if len(self.verbalizer.labels) < 2:
@@ -150,6 +166,10 @@ class PromptContent:
     def _check_demonstrations(self) -> None:
         if self.demonstrations and not self.template.has_demonstrations:
             raise PromptError(f"template {self.template.text!r} has no {{demonstrations}} slot")
+        if self.retrieval and not self.demonstrations:
+            raise PromptError(
+                "a prompt that chooses demonstrations for each input has none to choose from"
+            )
         for example in self.demonstrations:
             if example.label not in self.verbalizer.labels:
                 raise PromptError(
@@ -179,11 +199,19 @@ class PromptContent:
     def frame(self) -> Frame:
         """What the model sees."""
         strings = ["".join(trigger.strings) for trigger in self.triggers]
-        return Frame(
-            self.template,
-            tuple(trigger.ids for trigger in self.triggers),
-            render_demonstrations(self.template, self.demonstrations, self.verbalizer, strings),
+        ids = tuple(trigger.ids for trigger in self.triggers)
+        written = render_demonstrations(
+            self.template, self.demonstrations, self.verbalizer, strings
         )
+        if self.retrieval is None:
+            return Frame(self.template, ids, written)
+        pool = RetrievalPool(self.retrieval, self.demonstrations, written)
+        return Frame(self.template, ids, pool=pool)
+
+    @property
+    def shown_to_all(self) -> tuple[Example, ...]:
+        """The demonstrations that every input is shown, itself among them or not."""
+        return () if self.retrieval else self.demonstrations
 
     @property
     def shown(self) -> str:
@@ -203,6 +231,7 @@ class PromptContent:
                 [trigger.ids for trigger in self.triggers],
                 [[*example.key, example.label] for example in self.demonstrations],
                 self.calibration.method,
+                *([vars(self.retrieval)] if self.retrieval else []),
             ]
         )
 

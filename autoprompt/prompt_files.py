@@ -16,6 +16,7 @@ from autoprompt.prompt_content import (
     TokenRecord,
     TriggerTokens,
 )
+from autoprompt.retrieval import Retrieval
 from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -46,6 +47,7 @@ def _record(prompt: PromptContent) -> dict[str, Any]:
             {"fields": dict(example.fields), "label": example.label}
             for example in prompt.demonstrations
         ],
+        "retrieval": dict(vars(prompt.retrieval)) if prompt.retrieval else None,
         "calibration": {
             "method": prompt.calibration.method,
             "offsets": list(prompt.calibration.offsets),
@@ -128,6 +130,7 @@ def read_prompt(record: Any, source: str) -> PromptContent:
 def _content(record: Mapping[str, Any]) -> PromptContent:
     model, tokens = record.get("model"), record.get("tokens")
     calibration, columns = record.get("calibration") or {}, record.get("columns") or {}
+    retrieval = record.get("retrieval")
     return PromptContent(
         template=Template.parse(_one(record["template"], str, "template")),
         verbalizer=Verbalizer.of(
@@ -148,6 +151,12 @@ def _content(record: Mapping[str, Any]) -> PromptContent:
             Example(_texts(item["fields"], "demonstrations"), item["label"])
             for item in record.get("demonstrations", ())
         ),
+        retrieval=Retrieval(
+            _one(retrieval["per_label"], int, "retrieval"),
+            _one(retrieval["order"], str, "retrieval"),
+        )
+        if retrieval
+        else None,
         calibration=Calibration(
             _one(calibration.get("method", "none"), str, "calibration"),
             tuple(float(x) for x in calibration.get("offsets", ())),

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from autoprompt.templates import Template
 
 CALIBRATIONS = ("none", "contextual", "pmi", "batch")
-SELECTIONS = ("random", "class")  # of demonstrations
+SIMILAR = "similar"  # demonstrations that are chosen for each input
+FIXED_SELECTIONS = ("random", "class")  # of the same ones for all inputs
+SELECTIONS = (*FIXED_SELECTIONS, SIMILAR)
 ORDERS = ("mixed", "grouped")
 WORD_METHODS = ("likelihood ratio", "label head", "assignment", "regularised")
 RECIPES = ("default", "manual", "petal", "lm-bff", "autoprompt")

@@ -87,6 +87,15 @@ def quiet_libraries() -> None:
     logging.getLogger("autoprompt").propagate = False
 
 
+def _shown(best: Prompt) -> str:
+    if best.retrieval is None:
+        return f"{len(best.demonstrations)} demonstrations"
+    return (
+        f"the {best.retrieval.per_label} examples of each label that are most like the input, of "
+        f"{len(best.demonstrations)}"
+    )
+
+
 def print_result(result: SearchResult, metric: str, out: str) -> None:
     """The result for people: seeds, winner, verdict, cost, and what to do next."""
     click.echo(f"\nSeed prompts, {metric} on the selection data (train and dev):")
@@ -99,7 +108,7 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
     click.echo(f"  label words  {best.verbalizer}")
     click.echo(f"  calibration  {best.calibration.method}")
     if best.demonstrations:
-        click.echo(f"  shows        {len(best.demonstrations)} demonstrations")
+        click.echo(f"  shows        {_shown(best)}")
     came_from = [on_one_line(line) for line in told(best.lineage)]
     if len(came_from) > 1:
         click.echo("  came from    " + "\n               ".join(came_from))

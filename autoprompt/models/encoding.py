@@ -166,6 +166,12 @@ class PromptEncoder:
         Raises:
             TemplateError: the template alone does not fit into the model, or a text holds a NUL.
         """
+        if frame.pool:
+            frames = frame.seen_by(examples)
+            return [
+                self.encode(own, [example], masks)[0]
+                for own, example in zip(frames, examples, strict=True)
+            ]
         texts = [dict(example.fields) for example in examples]
         own = frame.template.text + frame.shown
         if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
@@ -260,12 +266,13 @@ class PromptEncoder:
 
     def record(self, frame: Frame, words: Sequence[str]) -> TokenRecord:
         """The ids that a prompt is stored with."""
-        probe = self._probe(frame)
+        (seen,) = frame.seen_by([_probe_of(frame)])
+        probe = self._probe(seen)
         return TokenRecord(
             probe.ids,
             {word: self.word_ids(frame, word) for word in words},
             self.max_length,
-            not self._plain_text_gives(frame, probe),
+            not self._plain_text_gives(seen, probe),
         )
 
     def text_ids(self, text: str) -> list[int]:
@@ -295,13 +302,12 @@ class PromptEncoder:
         return True
 
     def _probe(self, frame: Frame) -> Encoding:
-        fields = dict.fromkeys(frame.template.fields, PROBE)
-        return self._encode_texts(frame, [fields], 1)[0]
+        return self._encode_texts(frame, [dict(_probe_of(frame).fields)], 1)[0]
 
     def _plain_text_gives(
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
     ) -> bool:
-        fields = fields or dict.fromkeys(frame.template.fields, PROBE)
+        fields = fields or _probe_of(frame).fields
         return self._plain_ids(frame, fields) == encoding.ids
 
     def _plain_ids(self, frame: Frame, fields: Mapping[str, str]) -> tuple[int, ...]:
@@ -421,6 +427,11 @@ class PromptEncoder:
     def _token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""
         return [end for _, end in self._reader.encode(text, add_special_tokens=False).offsets]
+
+
+def _probe_of(frame: Frame) -> Example:
+    """An example with the same word in every field."""
+    return Example(dict.fromkeys(frame.template.fields, PROBE))
 
 
 def replaced(ids: tuple[int, ...], at: int, token: int) -> tuple[int, ...]:

@@ -171,9 +171,9 @@ class WordScorer:
                 self._cache.get(frame_key, {}).pop(key, None)
         self._fresh = []
 
-    def mark_paid(self, frame: Frame, examples: Sequence[Example]) -> None:
-        """Note that an earlier process of this run has paid for these rows."""
-        self._paid.setdefault(frame.key, set()).update(example.key for example in examples)
+    def mark_paid(self, frame_key: str, examples: Sequence[Example]) -> None:
+        """Note that an earlier process of this run has paid for these rows of a frame."""
+        self._paid.setdefault(frame_key, set()).update(example.key for example in examples)
 
     # -- the forward passes -------------------------------------------------------------------
 

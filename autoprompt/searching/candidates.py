@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from autoprompt.lineage import Edit, nearest
 from autoprompt.prompts import Frame
 from autoprompt.searching.mask_contexts import frames_of
-from autoprompt.space_content import ORDERS, SELECTIONS, WORD_METHODS, Pattern
+from autoprompt.space_content import ORDERS, SELECTIONS, SIMILAR, WORD_METHODS, Pattern
 from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template, Trigger, pieces_of, slot_names
 from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
@@ -227,14 +227,13 @@ class CandidateTable:
     def _shown(self, trial: Chooser, made: Candidate) -> Candidate:
         """A candidate of which it is chosen which demonstrations are shown, and in what order."""
         select = self._one_of(trial, "selection of demonstrations", self.space.selections)
-        return replace(
-            made,
-            select=select,
-            order=self._one_of(trial, "order of demonstrations", self.space.orders),
-            draw=trial.suggest_int("draw of demonstrations", 0, DRAWS - 1),
-            # Every train example has drawn its label's centroid, and what is shown, towards itself.
-            label_fitted=made.label_fitted or select == "class",
-        )
+        order = self._one_of(trial, "order of demonstrations", self.space.orders)
+        draw = 0  # what is chosen for each input is not drawn
+        if select != SIMILAR:
+            draw = trial.suggest_int("draw of demonstrations", 0, DRAWS - 1)
+        # Every train example has drawn its label's centroid, and what is shown, towards itself.
+        label_fitted = made.label_fitted or select == "class"
+        return replace(made, select=select, order=order, draw=draw, label_fitted=label_fitted)
 
     def _template(self, trial: Chooser) -> Candidate:
         """A candidate of which only the template and its origin are chosen."""

@@ -46,10 +46,9 @@ def paid_rows(
     fits_words = candidate.words is None and candidate.verbalizer is None
     return {
         "bare": bare.template.text if fits_words else None,
-        "template": prompt.template.text,
         "triggers": [list(slot) for slot in prompt.frame.triggers],
-        "demonstrations": list(prompt.frame.demonstrations),
-        "shown": [task.train.index(example) for example in prompt.demonstrations],
+        "frame": prompt.frame.key,
+        "shown": [task.train.index(example) for example in prompt.shown_to_all],
         "calibration": candidate.calibration,
         "fit_rows": fit_rows,
         "start": data.judges_from(candidate.label_fitted),
@@ -62,9 +61,9 @@ def restore_paid(
 ) -> None:
     """Tell the scorer what an earlier process of this run has paid for."""
     triggers = tuple(tuple(slot) for slot in paid["triggers"])
-    frame = Frame(Template.parse(paid["template"]), triggers, tuple(paid["demonstrations"]))
+    frame = paid["frame"]
     if paid["bare"] is not None:
-        scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers), data.fit)
+        scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers).key, data.fit)
     scorer.mark_paid(frame, inputs_without_content(paid["calibration"], task.fields))
     if paid["fit_rows"] == "all":
         scorer.mark_paid(frame, data.fit)

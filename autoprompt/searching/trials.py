@@ -24,6 +24,7 @@ from autoprompt.objective import (
     tempered_log_likelihoods,
 )
 from autoprompt.prompts import Calibration, Frame, Prompt
+from autoprompt.retrieval import POOL, Retrieval
 from autoprompt.scoring.calibration import CONTENT_FREE, calibrated
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
@@ -35,6 +36,7 @@ from autoprompt.searching.paid import is_fitted, paid_rows
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trigger_slots import blank, trigger_tokens
+from autoprompt.space_content import SIMILAR
 from autoprompt.tasks.examples import Example, normalised_texts, split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.verbalizers import Verbalizer
@@ -134,22 +136,26 @@ class TrialRunner:
         """The frozen prompt of a candidate: words and calibration fitted, demonstrations drawn."""
         everything = np.arange(len(self.data.fit))
         verbalizer = self._verbalizer(candidate, everything)
-        shown: tuple[Example, ...] = ()
-        if candidate.demonstrations:
-            shown = self.showable.draw(
-                candidate.demonstrations,
-                self.seed,
-                candidate.draw,
-                candidate.select,
-                candidate.order,
-            )
+        shown, retrieval = self._demonstrations(candidate)
         template = with_demonstrations(candidate.template) if shown else candidate.template
         triggers = trigger_tokens(self.scorer.model.encoder, self.bare_frame(candidate).triggers)
-        prompt = Prompt(template, verbalizer, triggers, shown)
+        prompt = Prompt(template, verbalizer, triggers, shown, retrieval=retrieval)
         words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
         lineage = (*candidate.lineage, Edit(candidate.how, prompt.shown, words))
         calibration = self._calibration(candidate, prompt, verbalizer, everything)
         return replace(prompt, calibration=calibration, lineage=lineage)
+
+    def _demonstrations(self, candidate: Candidate) -> tuple[tuple[Example, ...], Retrieval | None]:
+        """What a candidate shows, or chooses from for each input."""
+        if not candidate.demonstrations:
+            return (), None
+        if candidate.select == SIMILAR:
+            pool = self.showable.draw(POOL, self.seed, 0, order="grouped")
+            return pool, Retrieval(candidate.demonstrations, candidate.order)
+        drawn = self.showable.draw(
+            candidate.demonstrations, self.seed, candidate.draw, candidate.select, candidate.order
+        )
+        return drawn, None
 
     def bare_frame(self, candidate: Candidate) -> Frame:
         """What the model sees of a candidate without demonstrations."""
@@ -186,7 +192,7 @@ class TrialRunner:
         self, candidate: Candidate, prompt: Prompt, verbalizer: Verbalizer, rows: Rows
     ) -> Calibration:
         """The calibration, a batch prior taken from some rows of `data.fit`."""
-        texts = not_shown([self.data.fit[row] for row in rows], prompt.demonstrations)
+        texts = not_shown([self.data.fit[row] for row in rows], prompt.shown_to_all)
         fields = self.task.fields
         method = candidate.calibration
         return calibrate(method, self.scorer, prompt.frame, verbalizer, fields, texts)
@@ -219,7 +225,7 @@ class TrialRunner:
             found = np.concatenate([on_train[:count], on_dev])
         else:
             found = predict(prompt, self.scorer, examples)
-        told = {normalised_texts(example) for example in prompt.demonstrations}
+        told = {normalised_texts(example) for example in prompt.shown_to_all}
         for row, example in enumerate(examples[: self.data.fit_count]):
             if normalised_texts(example) in told:
                 # The prompt shows this one's answer: it counts as a guess, and as a miss.

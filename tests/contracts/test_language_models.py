@@ -23,6 +23,7 @@ from autoprompt.models.encoding import Encoding
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
+from autoprompt.retrieval import Retrieval, RetrievalPool
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -682,3 +683,28 @@ def test_the_record_names_what_is_scored(model: TransformerModel) -> None:
     assert record.words["bad"] == model.encoder.word_ids(frame(COMMON), "bad")
     assert record.max_length == model.encoder.max_length
     assert not record.ids_only
+
+
+def test_demonstrations_chosen_for_each_input_are_encoded_as_if_all_saw_them(
+    model: TransformerModel,
+) -> None:
+    shown = tuple(
+        Example({"text": text}, label)
+        for text, label in (
+            ("a bad film", "bad"),
+            ("a good film", "great"),
+            ("good music", "great"),
+        )
+    )
+    written = tuple(f"{example.fields['text']} it was {example.label} " for example in shown)
+    template = Template.parse("{demonstrations}{text} it was {mask}")
+    choosing = Frame(template, pool=RetrievalPool(Retrieval(1), shown, written))
+    inputs = [Example({"text": text}) for text in ("a good film", "the music", "")]
+    for one, found in zip(inputs, model.encoder.encode(choosing, inputs), strict=True):
+        (seen,) = choosing.seen_by([one])
+        assert len(seen.demonstrations) == 2
+        assert found == model.encoder.encode(seen, [one])[0]
+    plain = Frame(template, demonstrations=written)
+    assert model.encoder.word_ids(choosing, "great") == model.encoder.word_ids(plain, "great")
+    (probe,) = model.encoder.encode(choosing, [Example({"text": "text"})])
+    assert model.encoder.record(choosing, ["great"]).probe == probe.ids

@@ -15,6 +15,7 @@ from autoprompt.prompts import (
     TokenRecord,
     TriggerTokens,
 )
+from autoprompt.retrieval import Retrieval
 from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -135,6 +136,38 @@ def test_wrong_number_of_trigger_tokens_is_refused(triggers):
         dataclasses.replace(FULL, triggers=triggers)
 
 
+RETRIEVING = dataclasses.replace(FULL, retrieval=Retrieval(1, "grouped"))
+
+
+def test_choosing_for_each_input_is_another_prompt_and_another_frame():
+    assert RETRIEVING.digest != FULL.digest
+    assert RETRIEVING.digest != dataclasses.replace(FULL, retrieval=Retrieval(2, "grouped")).digest
+    assert RETRIEVING.frame.key != FULL.frame.key
+    assert RETRIEVING.shown_to_all == ()
+    assert FULL.shown_to_all == FULL.demonstrations
+
+
+def test_choosing_for_each_input_survives_the_file(tmp_path):
+    RETRIEVING.save(tmp_path / "prompt.json")
+    loaded = Prompt.load(tmp_path / "prompt.json")
+    assert loaded == RETRIEVING
+    assert loaded.frame == RETRIEVING.frame
+
+
+def test_each_input_has_a_frame_of_its_own():
+    inputs = [Example({"text": "Dull"}), Example({"text": "Something else"})]
+    first, second = RETRIEVING.frame.seen_by(inputs)
+    assert len(first.demonstrations) == 1  # the other one is the input itself
+    assert len(second.demonstrations) == 2
+    assert (first.pool, second.pool) == (None, None)
+    assert FULL.frame.seen_by(inputs) == [FULL.frame, FULL.frame]
+
+
+def test_there_must_be_something_to_choose_from():
+    with pytest.raises(PromptError, match="none to choose from"):
+        dataclasses.replace(PLAIN, retrieval=Retrieval(1))
+
+
 def test_demonstrations_without_a_place_are_refused():
     with pytest.raises(PromptError, match=r"has no \{demonstrations\} slot"):
         dataclasses.replace(PLAIN, demonstrations=FULL.demonstrations)
@@ -230,6 +263,10 @@ def test_missing_key_is_named(key):
         {"triggers": [{"ids": [5, 7]}]},
         {"triggers": 3},
         {"demonstrations": [{"fields": {"text": 5}, "label": "pos"}]},
+        {"retrieval": {"per_label": "1", "order": "mixed"}},
+        {"retrieval": {"per_label": 0, "order": "mixed"}},
+        {"retrieval": {"per_label": 1}},
+        {"retrieval": [1]},
         {"demonstrations": [{"fields": ["text"], "label": "pos"}]},
         {"demonstrations": [{"fields": {"text": "x"}, "label": ["pos"]}]},
         {"calibration": "contextual"},

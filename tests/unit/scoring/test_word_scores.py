@@ -244,7 +244,7 @@ def test_what_the_cache_lost_is_recomputed_not_paid_again(counted: Counted) -> N
 
 def test_what_an_earlier_process_paid_is_recomputed(counted: Counted) -> None:
     scorer = WordScorer(counted, ["great"])
-    scorer.mark_paid(FRAME, EXAMPLES[:3])
+    scorer.mark_paid(FRAME.key, EXAMPLES[:3])
     scorer.scores(FRAME, EXAMPLES)
     assert (scorer.spent.forwards, scorer.spent.recomputed) == (1, 3)
 

@@ -126,6 +126,14 @@ def test_ways_to_choose_demonstrations_are_asked_for_where_there_are_several() -
     assert not set(parameters) & set(without.asked)
 
 
+def test_what_is_chosen_for_each_input_is_not_drawn() -> None:
+    text = YAML.replace("{per_label: [1]}", "{per_label: [1], select: [similar]}")
+    trial = Fixed(words=AS_WRITTEN, demonstrations=1)
+    found = table(text).suggest(trial)
+    assert (found.select, found.demonstrations, found.label_fitted) == ("similar", 1, False)
+    assert "draw of demonstrations" not in trial.asked
+
+
 def test_a_space_without_choices_asks_for_nothing() -> None:
     text = """
 name: fixed

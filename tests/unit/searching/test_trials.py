@@ -11,6 +11,7 @@ import pytest
 from autoprompt.demonstrations import DemonstrationPool
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.objective import predict
+from autoprompt.retrieval import Retrieval
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import Candidate, CandidateTable
 from autoprompt.searching.paid import restore_paid
@@ -18,7 +19,7 @@ from autoprompt.searching.racing import Race
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.words import words_to_score
-from autoprompt.space_content import CALIBRATIONS, ORDERS, SELECTIONS
+from autoprompt.space_content import CALIBRATIONS, FIXED_SELECTIONS, ORDERS, SIMILAR
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.task import Task
@@ -64,7 +65,7 @@ def scored(runner: TrialRunner, candidate: Candidate) -> Outcome:
 # -- demonstrations -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize("select", FIXED_SELECTIONS)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("draw", [0, 1])
 def test_an_example_is_never_scored_with_its_answer_in_sight(
@@ -92,10 +93,34 @@ def test_an_example_is_never_scored_with_its_answer_in_sight(
 def test_the_candidate_says_which_demonstrations_are_shown(runner: TrialRunner) -> None:
     template = runner.table.space.seeds[0].template
     pool = DemonstrationPool(runner.task.train, runner.task.labels)
-    for select, order in itertools.product(SELECTIONS, ORDERS):
+    for select, order in itertools.product(FIXED_SELECTIONS, ORDERS):
         candidate = Candidate(template, 0, demonstrations=2, draw=3, select=select, order=order)
         wanted = pool.draw(2, runner.seed, 3, select, order)
         assert runner.prompt_of(candidate).demonstrations == wanted
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_demonstrations_for_each_input_never_hold_the_input(
+    runner: TrialRunner, order: str
+) -> None:
+    template = runner.table.space.seeds[0].template
+    candidate = Candidate(template, 0, demonstrations=2, select=SIMILAR, order=order)
+    outcome = scored(runner, candidate)
+    prompt = outcome.prompt
+    assert prompt.retrieval == Retrieval(2, order)
+    chosen_from = {example.key for example in prompt.demonstrations}
+    assert chosen_from == {example.key for example in runner.task.train}
+    examples = runner.data.examples
+    for example, frame in zip(examples, prompt.frame.seen_by(examples), strict=True):
+        assert len(frame.demonstrations) == 4
+        assert not any(example.fields["text"] in shown for shown in frame.demonstrations)
+        # Scored as a prompt would be that shows these demonstrations to everyone.
+        alone = runner.scorer.scores(frame, [example])
+        np.testing.assert_allclose(runner.scorer.scores(prompt.frame, [example]), alone, atol=1e-5)
+    # And none counts as a miss for being of train.
+    assert outcome.scored is not None
+    predicted = predict(prompt, runner.scorer, examples)
+    np.testing.assert_allclose(outcome.scored.log_probabilities, predicted, atol=1e-6)
 
 
 # -- what was paid for --------------------------------------------------------------------------
@@ -103,11 +128,11 @@ def test_the_candidate_says_which_demonstrations_are_shown(runner: TrialRunner) 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
 @pytest.mark.parametrize(
-    ("words", "shown", "label_fitted"),
-    [(None, 0, False), (0, 0, False), (0, 2, False), (0, 2, True)],
+    ("words", "shown", "select"),
+    [(None, 0, None), (0, 0, None), (0, 2, "random"), (0, 2, "class"), (0, 2, SIMILAR)],
 )
 def test_a_restored_scorer_believes_paid_what_was_paid(
-    runner: TrialRunner, calibration: str, words: int | None, shown: int, label_fitted: bool
+    runner: TrialRunner, calibration: str, words: int | None, shown: int, select: str | None
 ) -> None:
     template = runner.table.space.seeds[0].template
     candidate = Candidate(
@@ -115,8 +140,8 @@ def test_a_restored_scorer_believes_paid_what_was_paid(
         words,
         calibration=calibration,
         demonstrations=shown,
-        select="class" if label_fitted else "random",
-        label_fitted=label_fitted,
+        select=select or "random",
+        label_fitted=select == "class",
     )
     outcome = scored(runner, candidate)
     live = runner.scorer

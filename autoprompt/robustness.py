@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autoprompt.errors import InputError, TemplateError, VerbalizerError
-from autoprompt.models.encoding import Encoding
+from autoprompt.models.sequence import Encoding
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.word_scores import WordScorer

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Prompt
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from autoprompt.errors import TemplateError
 from autoprompt.files import digest
 from autoprompt.models.chat import ChatWriter
-from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.forcing import Ids, forced
 from autoprompt.models.sections import PROBE, context_of
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.text_reader import HIDDEN
 from autoprompt.prompts import Frame
 from autoprompt.templates import (
@@ -121,7 +122,8 @@ class CausalEncoder(PromptEncoder):
         head, self._end = super()._special_tokens()
         return head, ()
 
-    def _limit(self, masks: int) -> int:
+    def limit(self, masks: int) -> int:
+        """See `PromptEncoder.limit`."""
         return self.max_length - (masks - 1)  # the word's last token is predicted, and not read
 
     def _contexts(self, before: str) -> tuple[str, ...]:
@@ -135,13 +137,14 @@ class CausalEncoder(PromptEncoder):
             self._chosen[before] = ways[suits.index(True) if any(suits) else 0]
         return (self._chosen[before],)
 
-    def _encode_texts(
+    def encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
+        """See `PromptEncoder.encode_texts`."""
         if chat := self._chat_of(frame):
             template = _shown(frame).template
             texts = [chat.filled(template, fields) for fields in texts]
-        encoded = super()._encode_texts(self._read(frame), texts, masks)
+        encoded = super().encode_texts(self._read(frame), texts, masks)
         if chat:
             encoded = [self._without_head(encoding) for encoding in encoded]
         return [self._at_the_last(frame, encoding) for encoding in encoded]

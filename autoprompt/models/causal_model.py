@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.past import Past, Rest
 from autoprompt.models.prefixes import Start, starts_of
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import PARITY, UNFIT, Rows, TransformerModel
 
 # One pass more must save an eighth of the tokens that a batch may hold, and a sixteenth of all that

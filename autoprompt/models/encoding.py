@@ -14,9 +14,8 @@ for the shorter text.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
+from autoprompt.models.fitting import Fitting, most_tokens
 from autoprompt.models.sections import (
     PROBE,
     Fixed,
@@ -33,55 +33,13 @@ from autoprompt.models.sections import (
     context_of,
     sections_of,
 )
+from autoprompt.models.sequence import Encoding, replaced
 from autoprompt.models.text_reader import HIDDEN, reader_of_text
-from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame, TokenRecord
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Field, Template
+from autoprompt.templates import Template
 
 SPELLINGS = 200_000  # of words in contexts, that are remembered: some 20 MB
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """One sequence.
-
-    Attributes:
-        ids: token ids with the special tokens.
-        mask_positions: where the model predicts the word's tokens, ascending: at the masks, or for
-            a causal model at the token before each, or for a model with a decoder there.
-        lost: tokens of the example's text that truncation took.
-        trigger_positions: where the trigger tokens are, ascending.
-        decoder_ids: what the decoder reads of a model that has one.
-        repeated: how many of `ids` the decoder reads too, after its first token.
-        left_out: how many of the frame's demonstrations did not fit.
-    """
-
-    ids: tuple[int, ...]
-    mask_positions: tuple[int, ...]
-    lost: int = 0
-    trigger_positions: tuple[int, ...] = ()
-    decoder_ids: tuple[int, ...] = ()
-    repeated: int = 0
-    left_out: int = 0
-
-    def with_triggers(self, tokens: Sequence[int]) -> Encoding:
-        """The sequence with other trigger tokens; their number, and so all positions, stay."""
-        ids = list(self.ids)
-        for place, token in zip(self.trigger_positions, tokens, strict=True):
-            ids[place] = token
-        repeated = self.repeated
-        decoder_ids = (
-            *self.decoder_ids[:1],
-            *ids[:repeated],
-            *self.decoder_ids[1 + repeated :],
-        )
-        return replace(self, ids=tuple(ids), decoder_ids=decoder_ids)
-
-    @property
-    def is_shortened(self) -> bool:
-        """Whether the model does not see all of the example or the demonstrations."""
-        return self.lost > 0 or self.left_out > 0
 
 
 class PromptEncoder:
@@ -103,9 +61,6 @@ class PromptEncoder:
         ModelError: the tokenizer is not a fast one, or has no mask token.
     """
 
-    # Words of up to so many tokens share a frame's demonstrations, whatever else is scored: which
-    # ones fit is decided as if the longest such word stood at the mask.
-    MASKS: ClassVar[int] = 8
     AWKWARD: ClassVar[tuple[str, ...]] = (  # templates that tokenizers stumble over
         "{text} It was {mask}.",
         "{mask} news: {text}",
@@ -177,19 +132,13 @@ class PromptEncoder:
         if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
-        encoded = self._encode_texts(frame, texts, masks)
-        most = self._most_tokens(frame, masks)
+        encoded = self.encode_texts(frame, texts, masks)
+        most = most_tokens(self, frame, masks)
         long = [row for row, encoding in enumerate(encoded) if len(encoding.ids) > most]
         if long:
-            usable = self._with_usable_demonstrations(frame, masks)
+            fitting = Fitting(self, frame, masks)
             for row in long:
-                shorter, found = frame, encoded[row]
-                if frame.demonstrations:
-                    shorter = self._with_those_that_fit(usable, texts[row], masks)
-                    (found,) = self._encode_texts(shorter, [texts[row]], masks)
-                found = self._truncated(shorter, texts[row], masks, found)
-                left_out = len(frame.demonstrations) - len(shorter.demonstrations)
-                encoded[row] = replace(found, left_out=left_out)
+                encoded[row] = fitting.fitted(texts[row], encoded[row])
         return encoded
 
     def asked(
@@ -296,13 +245,13 @@ class PromptEncoder:
         for text in self.AWKWARD:
             frame = Frame(Template.parse(text))
             for sample in ("A fine film!", "  spaced  text, don't ", "naïve café"):
-                encoding = self._encode_texts(frame, [{"text": sample}], 1)[0]
+                encoding = self.encode_texts(frame, [{"text": sample}], 1)[0]
                 if not self._plain_text_gives(frame, encoding, {"text": sample}):
                     return False
         return True
 
     def _probe(self, frame: Frame) -> Encoding:
-        return self._encode_texts(frame, [dict(_probe_of(frame).fields)], 1)[0]
+        return self.encode_texts(frame, [dict(_probe_of(frame).fields)], 1)[0]
 
     def _plain_text_gives(
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
@@ -333,9 +282,10 @@ class PromptEncoder:
         found = self._reader.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
-    def _encode_texts(
+    def encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
+        """Encode texts by field, whatever their length."""
         columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
         mask_ids = (self.mask_id,) * masks
         parts = sections_of(frame, mask_ids, self._mask_strips)
@@ -368,63 +318,11 @@ class PromptEncoder:
 
     # -- truncation ---------------------------------------------------------------------------
 
-    def _limit(self, masks: int) -> int:  # noqa: ARG002 (others leave room)
+    def limit(self, masks: int) -> int:  # noqa: ARG002 (others leave room)
         """The most tokens of an encoding for words of some token count."""
         return self.max_length
 
-    def _most_tokens(self, frame: Frame, masks: int) -> int:
-        """The most tokens that a sequence with all of a frame's demonstrations may have."""
-        return self._limit(masks) - (max(self.MASKS - masks, 0) if frame.demonstrations else 0)
-
-    def _fits(self, frame: Frame, fields: Mapping[str, str], masks: int) -> bool:
-        (found,) = self._encode_texts(frame, [fields], masks)
-        return len(found.ids) <= self._most_tokens(frame, masks)
-
-    def _with_usable_demonstrations(self, frame: Frame, masks: int) -> Frame:
-        """The frame without the demonstrations that alone, with empty texts, do not fit."""
-        empty = dict.fromkeys(frame.template.fields, "")
-        usable = [
-            shown
-            for shown in frame.demonstrations
-            if self._fits(replace(frame, demonstrations=(shown,)), empty, masks)
-        ]
-        return replace(frame, demonstrations=tuple(usable))
-
-    def _with_those_that_fit(self, frame: Frame, fields: Mapping[str, str], masks: int) -> Frame:
-        """The frame with as many of its last demonstrations as fit beside the uncut texts."""
-
-        def shorter(count: int) -> Frame:
-            return replace(frame, demonstrations=frame.demonstrations[count:])
-
-        counts = range(len(frame.demonstrations))
-        return shorter(
-            bisect_left(counts, True, key=lambda n: self._fits(shorter(n), fields, masks))
-        )
-
-    def _truncated(
-        self, frame: Frame, fields: Mapping[str, str], masks: int, encoding: Encoding
-    ) -> Encoding:
-        """The encoding of an example with its texts cut until it fits."""
-        original = len(encoding.ids)
-        kept = {name: fields[name] for name in frame.template.fields}
-        repeats = {name: frame.template.pieces.count(Field(name)) for name in kept}
-        # Words merge across a cut, so a cut of n tokens may save more or fewer: cut until it fits.
-        while (surplus := len(encoding.ids) - self._limit(masks)) > 0:
-            ends = {name: self._token_ends(text) for name, text in kept.items()}
-            if not any(ends.values()):
-                needed = self.max_length + surplus
-                raise TemplateError(
-                    f"template {frame.template.text!r} alone has {needed} tokens, the "
-                    f"model takes {self.max_length}; shorten it"
-                )
-            lengths = {name: len(found) for name, found in ends.items()}
-            for name, left in levelled(lengths, repeats, surplus).items():
-                if left < lengths[name]:
-                    kept[name] = cut(kept[name], ends[name], left)
-            encoding = self._encode_texts(frame, [kept], masks)[0]
-        return replace(encoding, lost=original - len(encoding.ids))
-
-    def _token_ends(self, text: str) -> list[int]:
+    def token_ends(self, text: str) -> list[int]:
         """For each token of a text the position of its last character plus one."""
         return [end for _, end in self._reader.encode(text, add_special_tokens=False).offsets]
 
@@ -432,8 +330,3 @@ class PromptEncoder:
 def _probe_of(frame: Frame) -> Example:
     """An example with the same word in every field."""
     return Example(dict.fromkeys(frame.template.fields, PROBE))
-
-
-def replaced(ids: tuple[int, ...], at: int, token: int) -> tuple[int, ...]:
-    """Ids with another token at one place."""
-    return (*ids[:at], token, *ids[at + 1 :])

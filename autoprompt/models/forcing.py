@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprompt.models.encoding import Encoding
+from autoprompt.models.sequence import Encoding
 
 Ids = tuple[int, ...]
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.sequence import Encoding
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from autoprompt.errors import ModelError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.packed import PackedEncoder
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import PARITY, TransformerModel
 
 LENGTHS = (  # as configurations name them

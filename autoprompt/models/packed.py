@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.packing import Group, Packing
+from autoprompt.models.sequence import Encoding
 
 # The attribute that holds the head, by the class of the body. All of them have BERT's layers.
 HEADS = {

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import torch
 
-from autoprompt.models.encoding import Encoding
+from autoprompt.models.sequence import Encoding
 
 STEP = 16  # lengths within one such step are alike
 ALONE = 256  # tokens of one length that are worth a group of their own

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from autoprompt.models.encoding import Encoding
+from autoprompt.models.sequence import Encoding
 
 
 @dataclass(frozen=True)

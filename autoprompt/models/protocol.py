@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import ModelIdentity
 
 

@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError
-from autoprompt.models.encoding import Encoding, PromptEncoder, replaced
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.forcing import Ids, forced
+from autoprompt.models.sequence import Encoding, replaced
 from autoprompt.prompts import Frame
 
 SENTINELS = ("<extra_id_0>", "<extra_id_1>")
@@ -86,16 +87,18 @@ class Seq2SeqEncoder(PromptEncoder):
             f"so the model cannot be asked for a word in a text; choose a T5 or a BART"
         )
 
-    def _encode_texts(
+    def encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
+        """See `PromptEncoder.encode_texts`."""
         del masks  # one stands for words of any number of tokens
         return [
             self._asking(encoding, encoding.mask_positions[0])
-            for encoding in super()._encode_texts(frame, texts, 1)
+            for encoding in super().encode_texts(frame, texts, 1)
         ]
 
-    def _limit(self, masks: int) -> int:
+    def limit(self, masks: int) -> int:
+        """See `PromptEncoder.limit`."""
         # A decoder that repeats the text reads no more than the encoder, and then the word.
         return self.max_length if self._sentinels else self.max_length - (masks - 1)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import added_to_triggers, embedding_layer
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import Rows, TransformerModel
 
 Run = Callable[[Sequence[Encoding]], torch.Tensor]

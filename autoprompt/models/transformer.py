@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
 from autoprompt.models.batches import length_bucketed, tokens_per_batch, width
-from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.gradients import (
     Floats,
     LabelLoss,
@@ -27,6 +27,7 @@ from autoprompt.models.gradients import (
     checked,
     embedding_layer,
 )
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import ModelIdentity
 
 Rows = NDArray[np.float32]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.errors import VerbalizerError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import open_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.models.sections import context_of
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.tasks.examples import Example

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.errors import TaskError, TemplateError, VerbalizerError, listing
-from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.models.sections import PROBE
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import LabelLoss, OpenModel, Variant
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Frame
 from autoprompt.scoring.label_scores import Floats, label_scores
 from autoprompt.scoring.ledger import Spent

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import TemplateError
 from autoprompt.models.embedded import EMBEDDED
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.loading import load_model
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.retrieval import Retrieval, RetrievalPool
@@ -374,7 +374,7 @@ def test_ids_are_those_of_the_rendered_text(
     assume(not any(token in text for token in encoder.tokenizer.all_special_tokens))  # see below
     wanted = plain_ids(model, template, {"text": text})
     assume(wanted)  # a causal model must read something
-    (found,) = encoder._encode_texts(frame(template), [{"text": text}], 1)  # without truncation
+    (found,) = encoder.encode_texts(frame(template), [{"text": text}], 1)  # without truncation
     assert list(found.ids) == wanted
 
 
@@ -389,7 +389,7 @@ def test_text_and_word_are_the_tokens_of_the_whole_text(
 ) -> None:
     encoder = models(family).encoder
     assume(not any(token in text for token in encoder.tokenizer.all_special_tokens))
-    (found,) = encoder._encode_texts(frame(template), [{"text": text}], 1)
+    (found,) = encoder.encode_texts(frame(template), [{"text": text}], 1)
     for word in WORDS:
         written = up_to_word(template, {"text": text}) + word
         ids = [*found.ids, *encoder.word_ids(frame(template), word)]
@@ -497,7 +497,7 @@ def test_a_chat_is_what_transformers_makes_of_it(
     models: Callable[[str], TransformerModel], family: str, template: str, text: str
 ) -> None:
     model = models(family)
-    (found,) = model.encoder._encode_texts(frame(template), [{"text": text}], 1)
+    (found,) = model.encoder.encode_texts(frame(template), [{"text": text}], 1)
     assert list(found.ids) == sent(model, template, text)
     assert found.mask_positions == (len(found.ids) - 1,)
 
@@ -516,7 +516,7 @@ def test_what_looks_like_a_chat_in_a_text_is_text(
     models: Callable[[str], TransformerModel], family: str, template: str, text: str
 ) -> None:
     model = models(family)
-    (found,) = model.encoder._encode_texts(frame(template), [{"text": text}], 1)
+    (found,) = model.encoder.encode_texts(frame(template), [{"text": text}], 1)
     assert list(found.ids) == sent(model, template, text, sanitize_control_tokens=True)
 
 
@@ -570,7 +570,7 @@ def test_truncation_takes_only_the_end_of_the_text(
 
 def test_truncation_tells_what_it_took(model: TransformerModel) -> None:
     text = LONG * 20
-    whole = model.encoder._encode_texts(frame(COMMON), [{"text": text}], 1)[0]
+    whole = model.encoder.encode_texts(frame(COMMON), [{"text": text}], 1)[0]
     found = encode(model, COMMON, text=text)
     assert found.lost == len(whole.ids) - len(found.ids) > 0
     assert encode(model, COMMON, text="short").lost == 0

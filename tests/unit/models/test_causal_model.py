@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import ScoringError
 from autoprompt.models.causal_model import CausalLanguageModel
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.past import Past, Rest
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer

@@ -18,8 +18,9 @@ import tokenizers
 from autoprompt.demonstrations import render, with_demonstrations
 from autoprompt.errors import TemplateError
 from autoprompt.models.causal import CausalEncoder
-from autoprompt.models.encoding import Encoding, PromptEncoder
+from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.text_reader import HIDDEN
 from autoprompt.prompts import Frame, Prompt
 from autoprompt.tasks.examples import Example

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import ModelError, VerbalizerError
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.fitting import MASKS
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.truncation import cut, levelled
 from autoprompt.prompts import Frame
@@ -92,8 +93,8 @@ def test_long_texts_are_cut_in_a_few_steps(
 ) -> None:
     frame = Frame(Template.parse("{a} {mask} {b}"))
     calls: list[int] = []
-    plain = bert._encode_texts
-    monkeypatch.setattr(bert, "_encode_texts", lambda *given: (calls.append(1), plain(*given))[1])
+    plain = bert.encode_texts
+    monkeypatch.setattr(bert, "encode_texts", lambda *given: (calls.append(1), plain(*given))[1])
     bert.encode(frame, [Example({"a": "good " * 5000, "b": "bad " * 5000})])
     assert len(calls) <= 3
 
@@ -257,10 +258,10 @@ def test_as_many_whole_demonstrations_stay_as_fit_the_last_ones(
     # Slow oracle: every number of last demonstrations, the most first.
     for count in range(len(demonstrations), -1, -1):
         kept = Frame(SHOWING, (), frame.demonstrations[len(demonstrations) - count :])
-        (wanted,) = bert._encode_texts(kept, [fields], bert.MASKS)
+        (wanted,) = bert.encode_texts(kept, [fields], MASKS)
         if len(wanted.ids) <= bert.max_length:
             break
-    (whole,) = bert._encode_texts(kept, [fields], masks)
+    (whole,) = bert.encode_texts(kept, [fields], masks)
     assert (found.ids, found.mask_positions) == (whole.ids, whole.mask_positions)
     assert found.left_out == len(demonstrations) - count
     assert found.lost == 0

@@ -20,9 +20,9 @@ from listening_models import ListeningModel
 from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import LabelLoss, Variant, checked, embedding_layer, open_model
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example

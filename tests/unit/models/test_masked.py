@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel, usable_length
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Frame
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template

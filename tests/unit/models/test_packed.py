@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.packed import PackedEncoder
 from autoprompt.models.packing import ALONE, _runs
+from autoprompt.models.sequence import Encoding
 
 PACKED = ("bert", "roberta", "xlm_roberta")
 OTHERS = ("distilbert", "electra", "albert", "modernbert", "deberta")

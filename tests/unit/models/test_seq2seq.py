@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.infilling import own_infiller
 from autoprompt.models.loading import load_model
 from autoprompt.models.seq2seq import Seq2SeqEncoder, decoder_start
 from autoprompt.models.seq2seq_model import Read, Seq2SeqLanguageModel, States
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer

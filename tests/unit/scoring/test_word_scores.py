@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoprompt.errors import ScoringError, VerbalizerError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Frame
 from autoprompt.scoring import word_scores
 from autoprompt.scoring.word_scores import WordScorer

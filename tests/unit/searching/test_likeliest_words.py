@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from autoprompt.errors import InputError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
 from autoprompt.searching.vocabulary import likeliest_words

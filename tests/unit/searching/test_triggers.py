@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from autoprompt.errors import InputError
-from autoprompt.models.encoding import Encoding
 from autoprompt.models.gradients import LabelLoss, Variant
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer

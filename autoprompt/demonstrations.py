@@ -8,19 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from autoprompt.errors import UnknownNameError
+from autoprompt.pieces import ASSISTANT, DEMONSTRATIONS, USER, Demonstrations, Role, substitute
 from autoprompt.seeding import generator
 from autoprompt.similarity import TextVectors
 from autoprompt.space_content import FIXED_SELECTIONS, ORDERS
 from autoprompt.tasks.examples import Example, normalised_texts
-from autoprompt.templates import (
-    ASSISTANT,
-    DEMONSTRATIONS,
-    USER,
-    Demonstrations,
-    Role,
-    Template,
-    substitute,
-)
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
 

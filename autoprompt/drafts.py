@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from autoprompt.errors import TaskError, listing, shortened
+from autoprompt.pieces import RESERVED, escape, substitute
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import RESERVED, Template, escape, substitute
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 SINGLE = {

@@ -11,11 +11,12 @@ from autoprompt.demonstrations import render as render_demonstrations
 from autoprompt.errors import PromptError, listing, nearest_of
 from autoprompt.files import digest
 from autoprompt.lineage import Edit
+from autoprompt.pieces import DEMONSTRATIONS, MASK
 from autoprompt.retrieval import Retrieval, RetrievalPool
 from autoprompt.space_content import CALIBRATIONS
 from autoprompt.tasks.columns import Columns
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import DEMONSTRATIONS, MASK, Template
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoprompt.documents import Node, parse_yaml
 from autoprompt.errors import SpaceError, VerbalizerError, listing, nearest_of
+from autoprompt.pieces import MAX_TRIGGERS, RESERVED, ROLE_MARKS, slot_names
 from autoprompt.space_content import (
     CALIBRATIONS,
     CHAT,
@@ -26,7 +27,6 @@ from autoprompt.space_content import (
     TriggerPlan,
 )
 from autoprompt.space_templates import read_patterns, read_template, read_templates
-from autoprompt.templates import MAX_TRIGGERS, RESERVED, ROLE_MARKS, slot_names
 from autoprompt.verbalizers import Verbalizer
 
 KEYS = (

@@ -7,15 +7,9 @@ from typing import Any
 
 from autoprompt.documents import Node
 from autoprompt.errors import InputError, listing, nearest_of
+from autoprompt.pieces import DEMONSTRATIONS, RESERVED, ROLE_MARKS, slot_names, substitute
 from autoprompt.space_content import Pattern
-from autoprompt.templates import (
-    DEMONSTRATIONS,
-    RESERVED,
-    ROLE_MARKS,
-    Template,
-    slot_names,
-    substitute,
-)
+from autoprompt.templates import Template
 
 KEYS = ("patterns", "slots", "generated")
 MAX_TEMPLATES = 1_000_000

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from autoprompt.errors import SpaceError, UnknownNameError, listing, nearest_of
 from autoprompt.files import digest, read_text
+from autoprompt.pieces import substitute
 from autoprompt.space_content import Instructions, Pattern, SeedPrompt, SpaceContent
 from autoprompt.space_files import read_space
-from autoprompt.templates import Template, substitute
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 

@@ -13,12 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from autoprompt.templates import (
-    Literal,
-    Mask,
-    Piece,
-    Template,
-)
+from autoprompt.pieces import Literal, Mask, Piece
+from autoprompt.templates import Template
 
 # Phrases that may stand for each other in a prompt; within a row each may replace each. Longer
 # rows would make the changes many: two other ways to say a thing are enough to see an effect.

@@ -22,17 +22,9 @@ from autoprompt.models.forcing import Ids, forced
 from autoprompt.models.sections import PROBE, context_of
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.text_reader import HIDDEN
+from autoprompt.pieces import Demonstrations, Field, Literal, Mask, Piece, Trigger, merged
 from autoprompt.prompts import Frame
-from autoprompt.templates import (
-    Demonstrations,
-    Field,
-    Literal,
-    Mask,
-    Piece,
-    Template,
-    Trigger,
-    merged,
-)
+from autoprompt.templates import Template
 
 
 class CausalEncoder(PromptEncoder):

@@ -25,18 +25,9 @@ from typing import Any
 
 from autoprompt.errors import TemplateError, shortened
 from autoprompt.models.text_reader import HIDDEN, reader_of_text
+from autoprompt.pieces import ASSISTANT, ROLES, USER, Field, Literal, Piece, Trigger, merged
 from autoprompt.prompts import Frame
-from autoprompt.templates import (
-    ASSISTANT,
-    ROLES,
-    USER,
-    Field,
-    Literal,
-    Piece,
-    Template,
-    Trigger,
-    merged,
-)
+from autoprompt.templates import Template
 
 # Some chat templates tell the model today's date. A prompt must be the same tomorrow, so it is this
 # day always, which Llama's own template takes where it is told none. The macro stands in front of

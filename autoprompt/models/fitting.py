@@ -14,8 +14,8 @@ from typing import Protocol
 from autoprompt.errors import TemplateError
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.truncation import cut, levelled
+from autoprompt.pieces import Field
 from autoprompt.prompts import Frame
-from autoprompt.templates import Field
 
 # Words of up to so many tokens share a frame's demonstrations, whatever else is scored: which ones
 # fit is decided as if the longest such word stood at the mask.

@@ -31,8 +31,8 @@ from autoprompt.models.seq2seq import decoder_start
 from autoprompt.models.seq2seq_model import Seq2SeqLanguageModel
 from autoprompt.models.text_reader import reader_of_text
 from autoprompt.models.truncation import levelled
+from autoprompt.pieces import escape
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import escape
 
 SENTINELS = ("<extra_id_0>", "<extra_id_1>", "<extra_id_2>")
 MAX_LENGTH = 256  # tokens of an input, as in LM-BFF's code

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoprompt.errors import TemplateError
+from autoprompt.pieces import Demonstrations, Field, Literal, Mask, Role, Trigger
 from autoprompt.prompts import Frame
-from autoprompt.templates import Demonstrations, Field, Literal, Mask, Role, Template, Trigger
+from autoprompt.templates import Template
 
 PROBE = "text"  # stands for a field's text where any text will do
 # What a mask token with `lstrip` swallows: Unicode's white space. Python's `strip` takes four

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from autoprompt.lineage import Edit, nearest
+from autoprompt.pieces import Trigger, pieces_of, slot_names
 from autoprompt.prompts import Frame
 from autoprompt.searching.mask_contexts import frames_of
 from autoprompt.space_content import ORDERS, SELECTIONS, SIMILAR, WORD_METHODS, Pattern
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import Template, Trigger, pieces_of, slot_names
+from autoprompt.templates import Template
 from autoprompt.verbalizers import AGGREGATIONS, Verbalizer
 
 FITTED, AS_WRITTEN = "fitted", "a seed's"

@@ -15,11 +15,12 @@ from autoprompt.models.protocol import LanguageModel
 from autoprompt.models.sections import PROBE
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.vocabulary import whole_words
+from autoprompt.pieces import MAX_TRIGGERS, Trigger
 from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.places import PUNCTUATION, Place, places_of
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import MAX_TRIGGERS, Template, Trigger
+from autoprompt.templates import Template
 
 AT_ONCE = 512  # sequences whose scores are held together: each has thousands of words
 ONE_LETTER = ("a", "I")  # `whole_words` begins at two

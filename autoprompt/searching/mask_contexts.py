@@ -10,10 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from autoprompt.demonstrations import with_demonstrations
 from autoprompt.models.sections import PROBE, context_of, ending_of
-from autoprompt.prompts import Frame
-from autoprompt.space_content import Pattern
-from autoprompt.spaces import SearchSpace
-from autoprompt.templates import (
+from autoprompt.pieces import (
     DEMONSTRATIONS,
     Demonstrations,
     Field,
@@ -23,6 +20,9 @@ from autoprompt.templates import (
     pieces_of,
     slot_names,
 )
+from autoprompt.prompts import Frame
+from autoprompt.space_content import Pattern
+from autoprompt.spaces import SearchSpace
 
 SHOWN = f"{PROBE} "  # demonstrations end in some word and a space
 Pieces = tuple[Piece, ...]

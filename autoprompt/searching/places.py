@@ -7,17 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoprompt.models.sections import PROBE
+from autoprompt.pieces import Demonstrations, Field, Literal, Mask, Piece, Trigger, written
 from autoprompt.prompts import Frame
-from autoprompt.templates import (
-    Demonstrations,
-    Field,
-    Literal,
-    Mask,
-    Piece,
-    Template,
-    Trigger,
-    written,
-)
+from autoprompt.templates import Template
 
 PUNCTUATION = (".", ",", "!", "?", ":", ";")
 # Words (with inner apostrophes and hyphens), white space, and any other character by itself.

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field, replace
 
 from autoprompt.errors import UnknownNameError
 from autoprompt.models.infilling import SentinelInfiller
+from autoprompt.pieces import Field, Literal, Mask, Piece, Trigger
 from autoprompt.searching.candidates import Candidate, CandidateTable, ModelTemplate
 from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import Field, Literal, Mask, Piece, Template, Trigger
+from autoprompt.templates import Template
 
 CLEAR_GAIN, BEST_ON_DEV = "clear gain", "best on dev"
 VOCABULARY = 10_000

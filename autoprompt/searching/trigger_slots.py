@@ -15,8 +15,9 @@ from autoprompt.errors import InputError
 from autoprompt.models.causal import CausalEncoder
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.seq2seq import Seq2SeqEncoder
+from autoprompt.pieces import USER, Literal, Mask, Piece, Role, Trigger
 from autoprompt.prompts import Frame, TriggerTokens
-from autoprompt.templates import USER, Literal, Mask, Piece, Role, Template, Trigger
+from autoprompt.templates import Template
 
 _NEUTRAL = " the"  # stands for any word when the spacing around a fresh slot is tried out
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import AutopromptError
 from autoprompt.lineage import Edit
+from autoprompt.pieces import escape
 from autoprompt.prompts import Calibration, ModelIdentity, Prompt, TokenRecord, TriggerTokens
 from autoprompt.space_content import CALIBRATIONS
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Template, escape
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -4,19 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprompt.errors import TemplateError
-from autoprompt.templates import (
+from autoprompt.pieces import (
     Demonstrations,
     Field,
     Literal,
     Mask,
     Role,
-    Template,
     Trigger,
     escape,
     slot_names,
     substitute,
     written,
 )
+from autoprompt.templates import Template
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 awkward = st.text(st.sampled_from("{}{}masktext:3. \u2028"), max_size=20)

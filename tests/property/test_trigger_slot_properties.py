@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.pieces import Mask, Trigger, escape
 from autoprompt.prompts import Frame
 from autoprompt.searching.trigger_slots import slotted, trigger_tokens
-from autoprompt.templates import Mask, Template, Trigger, escape
+from autoprompt.templates import Template
 
 POSITIONS = ("own_words", "prefix", "before_mask", "suffix")
 words = st.sampled_from(["It", "was", "film", "a", "news", "don't", "very", "naïve"])

@@ -9,8 +9,9 @@ from test_template_properties import pieces
 from autoprompt.changed_texts import changed_texts, shortened, without_key_words
 from autoprompt.counterfactuals import swapped, swapped_groups
 from autoprompt.group_terms import FAMILIES
+from autoprompt.pieces import Literal, Mask
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Literal, Mask, Template
+from autoprompt.templates import Template
 from autoprompt.wordings import SYNONYMS, wordings
 
 phrases = st.sampled_from([phrase for row in SYNONYMS for phrase in row])

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from autoprompt.models.causal import check_order
+from autoprompt.pieces import substitute
 from autoprompt.spaces import SearchSpace, shipped_spaces
-from autoprompt.templates import Template, substitute
+from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer, normalised_word
 
 NAMES = ["nli", "paraphrase", "question_type", "sentiment", "topic"]

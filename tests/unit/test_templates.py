@@ -3,14 +3,13 @@
 import pytest
 
 from autoprompt.errors import TemplateError
-from autoprompt.templates import (
+from autoprompt.pieces import (
     MAX_TRIGGERS,
     Demonstrations,
     Field,
     Literal,
     Mask,
     Role,
-    Template,
     Trigger,
     escape,
     merged,
@@ -18,6 +17,7 @@ from autoprompt.templates import (
     substitute,
     written,
 )
+from autoprompt.templates import Template
 
 
 def message_of(text: str, fields=None) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autoprompt.demonstrations import with_demonstrations
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.sections import context_of
+from autoprompt.pieces import slot_names
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import CandidateTable
@@ -24,7 +25,7 @@ from autoprompt.space_content import Pattern, SeedPrompt
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.task import Task
-from autoprompt.templates import Template, slot_names
+from autoprompt.templates import Template
 
 SEED = SeedPrompt(Template.parse("{text} It was {mask}."), {"neg": ("bad",), "pos": ("great",)})
 OPTIONS = (

@@ -9,6 +9,7 @@ import tiny_models
 
 from autoprompt.errors import InputError
 from autoprompt.models.masked import MaskedLanguageModel
+from autoprompt.pieces import Literal, Mask, Trigger
 from autoprompt.prompts import Frame
 from autoprompt.searching.trigger_slots import (
     Slotted,
@@ -18,7 +19,7 @@ from autoprompt.searching.trigger_slots import (
     trigger_tokens,
 )
 from autoprompt.tasks.examples import Example
-from autoprompt.templates import Literal, Mask, Template, Trigger
+from autoprompt.templates import Template
 
 MASKED, CAUSAL = tuple(tiny_models.FAMILIES), tuple(tiny_models.CAUSAL)
 FAMILIES = (*MASKED, *CAUSAL)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoprompt.demonstrations import not_shown
 from autoprompt.prompts import Frame, Prompt
 from autoprompt.scoring.calibration import inputs_without_content
 from autoprompt.scoring.word_scores import WordScorer
@@ -26,31 +25,25 @@ def is_fitted(candidate: Candidate) -> bool:
 
 
 def paid_rows(
-    task: Task, data: SelectionData, candidate: Candidate, bare: Frame, prompt: Prompt, seen: int
+    data: SelectionData, candidate: Candidate, bare: Frame, prompt: Prompt, seen: int
 ) -> dict[str, Any]:
     """What a trial looked at.
 
     Args:
-        task: whose train split the demonstrations are of.
         data: the selection data.
         candidate: what was scored.
         bare: its frame without demonstrations, where words are fitted.
         prompt: as it was scored.
         seen: how many of the selection examples that may judge it.
     """
-    fit_rows = "none"
-    if is_fitted(candidate) and data.fit_count and seen and not candidate.label_fitted:
-        fit_rows = "all"  # cross-fitting scores every fold
-    elif candidate.calibration == "batch":
-        fit_rows = "not shown"
+    cross_fits = is_fitted(candidate) and bool(data.fit_count and seen)
     fits_words = candidate.words is None and candidate.verbalizer is None
     return {
         "bare": bare.template.text if fits_words else None,
         "triggers": [list(slot) for slot in prompt.frame.triggers],
         "frame": prompt.frame.key,
-        "shown": [task.train.index(example) for example in prompt.shown_to_all],
         "calibration": candidate.calibration,
-        "fit_rows": fit_rows,
+        "fit": candidate.calibration == "batch" or (cross_fits and not candidate.label_fitted),
         "start": data.judges_from(candidate.label_fitted),
         "seen": seen,
     }
@@ -65,10 +58,7 @@ def restore_paid(
     if paid["bare"] is not None:
         scorer.mark_paid(Frame(Template.parse(paid["bare"]), triggers).key, data.fit)
     scorer.mark_paid(frame, inputs_without_content(paid["calibration"], task.fields))
-    if paid["fit_rows"] == "all":
+    if paid["fit"]:
         scorer.mark_paid(frame, data.fit)
-    elif paid["fit_rows"] == "not shown":
-        shown = [task.train[index] for index in paid["shown"]]
-        scorer.mark_paid(frame, not_shown(data.fit, shown))
     start = paid["start"]
     scorer.mark_paid(frame, data.examples[start : start + paid["seen"]])

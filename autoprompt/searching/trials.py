@@ -195,6 +195,9 @@ class TrialRunner:
         texts = not_shown([self.data.fit[row] for row in rows], prompt.shown_to_all)
         fields = self.task.fields
         method = candidate.calibration
+        if method == "batch":
+            # All at once: in bfloat16 a score hangs a little on what else is in its batch.
+            self.scorer.scores(prompt.frame, self.data.fit)
         return calibrate(method, self.scorer, prompt.frame, verbalizer, fields, texts)
 
     # -- scores on the selection data ---------------------------------------------------------
@@ -274,9 +277,7 @@ class TrialRunner:
         return replace(
             outcome,
             spent=replace(self.scorer.spent, seconds=time.perf_counter() - started),
-            paid=paid_rows(
-                self.task, self.data, candidate, self.bare_frame(candidate), prompt, seen
-            ),
+            paid=paid_rows(self.data, candidate, self.bare_frame(candidate), prompt, seen),
             words_by=(candidate.method, candidate.per_label) if fits else None,
             line=None,
             precision=before.precision if before else self.scorer.model.precision,

@@ -123,6 +123,22 @@ def test_demonstrations_for_each_input_never_hold_the_input(
     np.testing.assert_allclose(outcome.scored.log_probabilities, predicted, atol=1e-6)
 
 
+def test_a_batch_prior_asks_for_all_of_train_at_once(
+    runner: TrialRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown is no part of the prior, but in bfloat16 a batch's make-up shows in scores."""
+    asked: list[tuple[str, int]] = []
+    scores = runner.scorer.scores
+    monkeypatch.setattr(
+        runner.scorer, "scores", lambda f, e: asked.append((f.key, len(e))) or scores(f, e)
+    )
+    template = runner.table.space.seeds[0].template
+    candidate = Candidate(template, 0, calibration="batch", demonstrations=2)
+    prompt = runner.prompt_of(candidate)
+    assert asked[0] == (prompt.frame.key, len(runner.data.fit))
+    assert asked[1] == (prompt.frame.key, len(runner.data.fit) - 4)
+
+
 # -- what was paid for --------------------------------------------------------------------------
 
 

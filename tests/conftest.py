@@ -8,7 +8,8 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before huggingface_hub is imported, which reads them once: no test may depend on what the
@@ -22,6 +23,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["AUTOPROMPT_DTYPE"] = "float32"
 
 import planted
+import postgres
 import pytest
 import tiny_models
 import torch
@@ -100,3 +102,18 @@ def planted_model(planted_directory: Path) -> MaskedLanguageModel:
     found = load_model(str(planted_directory))
     assert isinstance(found, MaskedLanguageModel)
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server; the tests that want one are skipped where it is not installed."""
+    if postgres.programs() is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: postgres.Server) -> str:
+    """The address of an empty database."""
+    return postgres_server.create(f"test-{uuid.uuid4().hex}")

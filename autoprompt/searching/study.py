@@ -154,7 +154,7 @@ class StudyLoop:
                 self._take_in(view, progress)
                 record, reason = self._next(view, started)
                 if record is not None:
-                    progress(record, self.spent)
+                    progress(self.by_proposal[record.proposal], self.spent)
                 elif reason and not view.running:
                     return reason
                 if record is not None or view.running or view.finished:
@@ -361,7 +361,7 @@ class StudyLoop:
                     self._scores.heard(record.outcome.prompt.digest, trial.user_attrs)
             self._remember(record)
             if progress is not None:
-                progress(record, self.spent)
+                progress(self.by_proposal[proposal], self.spent)
 
     def _record_of(self, trial: FrozenTrial) -> Record:
         try:
@@ -384,10 +384,23 @@ class StudyLoop:
         if outcome is None:
             return
         if outcome.repeats is None:
-            self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
+            first = self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
+            if first != record.proposal:
+                # Two workers scored one prompt at the same time: it counts once.
+                self._repeats_another(max(first, record.proposal), min(first, record.proposal))
+                self.by_digest[outcome.prompt.digest] = min(first, record.proposal)
+                return
             self.race.finish(outcome.value, lambda: self.scored_of(outcome), outcome.start)
             if not outcome.start and outcome.value == self.race.incumbent:
                 self.best = outcome
+
+    def _repeats_another(self, later: int, first: int) -> None:
+        known = self.by_proposal[later]
+        assert known.outcome is not None
+        repeated = replace(known, outcome=replace(known.outcome, scored=None, repeats=first))
+        self.by_proposal[later] = repeated
+        place = bisect.bisect_left(self.records, later, key=lambda record: record.proposal)
+        self.records[place] = repeated
 
     def scored_of(self, outcome: Outcome) -> Scored:
         """A finished trial's per-example scores on the selection data that judges it.

@@ -23,7 +23,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["AUTOPROMPT_DTYPE"] = "float32"
 
 import planted
-import postgres
 import pytest
 import tiny_models
 import torch
@@ -33,6 +32,7 @@ from autoprompt.models import precision
 from autoprompt.models.loading import load_model
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.transformer import TransformerModel
+from experiments.soak.server import MISSING, Server, programs, serving
 
 torch.set_num_threads(1)
 precision.bfloat16_gain = lambda device: 1.0
@@ -105,15 +105,15 @@ def planted_model(planted_directory: Path) -> MaskedLanguageModel:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[Server]:
     """A PostgreSQL server; the tests that want one are skipped where it is not installed."""
-    if postgres.programs() is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.serving() as server:
+    if programs() is None:
+        pytest.skip(MISSING)
+    with serving() as server:
         yield server
 
 
 @pytest.fixture
-def database(postgres_server: postgres.Server) -> str:
+def database(postgres_server: Server) -> str:
     """The address of an empty database."""
     return postgres_server.create(f"test-{uuid.uuid4().hex}")

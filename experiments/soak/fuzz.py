@@ -48,7 +48,20 @@ TABLE = [
 TOKENS = [
     *"\0\n\r\t,;\"'\\{}[]()<>%$&*!?|#@`~^=+-_:./ ",
     *"\ufeff\u2028\u2029\x85\u200b\u202e\u0301\U0001f600\ud800\uffff",
-    *("null", "NaN", "Infinity", "-0", "1e999", "0x1f", "010", "1_0", "yes", "no", "~", "2026-01-01"),
+    *(
+        "null",
+        "NaN",
+        "Infinity",
+        "-0",
+        "1e999",
+        "0x1f",
+        "010",
+        "1_0",
+        "yes",
+        "no",
+        "~",
+        "2026-01-01",
+    ),
     *("{mask}", "{text}", "{trigger:3}", "{trigger:99999999999}", "{demonstrations}", "{user:}"),
     *("{text.__class__}", "{text[0]}", "{0}", "{}", "{{", "}}", "[MASK]", "<mask>", "<extra_id_0>"),
     *("!!python/object/apply:os.system [id]", "&a [*a, *a]", "<<: *a", "---", "...", "!!binary"),
@@ -257,7 +270,9 @@ def readers() -> list[Reader]:
         Reader("tsv", [delimited("\t")], _load_task, ".tsv"),
         Reader("jsonl", [json_lines()], _load_task, ".jsonl"),
         Reader("parquet", [parquet()], _load_task, ".parquet"),
-        Reader("rows in latin-1", [delimited(",")], lambda path: read_rows(path, "latin-1"), ".csv"),
+        Reader(
+            "rows in latin-1", [delimited(",")], lambda path: read_rows(path, "latin-1"), ".csv"
+        ),
         Reader("task.yaml", [description], _load_description, ".yaml"),
         Reader("search space", spaces, _load_space, ".yaml"),
         Reader("template", templates, _parse_template),
@@ -294,4 +309,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-

@@ -60,5 +60,3 @@ def workers_of(address: Address, name: str) -> Counter[str]:
     """How many results each worker gave."""
     trials, _ = study_of(address, name)
     return Counter(trial.user_attrs[WORKER] for trial in trials if has_result(trial))
-
-

@@ -16,6 +16,7 @@ import pytest
 from command_line import Ended, autoprompt, environment
 from run_files import document, trials
 
+from autoprompt.errors import StorageError, UnknownNameError
 from autoprompt.searching.addresses import Address
 from autoprompt.searching.heartbeat import Heartbeat
 from autoprompt.searching.records import CREATOR
@@ -122,10 +123,11 @@ def test_workers_on_a_server_are_terminated_and_join_again(
 
 def _is_at_work(process: subprocess.Popen[str], address: Address, name: str) -> bool:
     assert process.poll() is None, process.communicate()
-    found, _ = study_of(address, name)
-    return any(
-        trial.user_attrs.get("worker", "").endswith(f":{process.pid}") for trial in found
-    )
+    try:
+        found, _ = study_of(address, name)
+    except (StorageError, UnknownNameError):
+        return False  # it is not there yet
+    return any(trial.user_attrs.get("worker", "").endswith(f":{process.pid}") for trial in found)
 
 
 def test_a_search_on_a_server_is_the_same_as_one_on_a_file(
@@ -177,9 +179,7 @@ def test_a_worker_that_was_frozen_discards_its_result_and_goes_on(
 
     beats: list[Heartbeat] = []
     enter = Heartbeat.__enter__
-    monkeypatch.setattr(
-        Heartbeat, "__enter__", lambda self: beats.append(self) or enter(self)
-    )
+    monkeypatch.setattr(Heartbeat, "__enter__", lambda self: beats.append(self) or enter(self))
     monkeypatch.setattr(TrialRunner, "run", freezing)
     done = search(run)
     assert done.code == 0, done.err
@@ -193,9 +193,7 @@ def test_a_proposal_on_which_workers_die_counts_as_failed(
 ) -> None:
     beats: list[Heartbeat] = []
     enter = Heartbeat.__enter__
-    monkeypatch.setattr(
-        Heartbeat, "__enter__", lambda self: beats.append(self) or enter(self)
-    )
+    monkeypatch.setattr(Heartbeat, "__enter__", lambda self: beats.append(self) or enter(self))
     plain = TrialRunner.run
 
     def dying(runner: TrialRunner, candidate: Any, *given: Any, **options: Any) -> Any:

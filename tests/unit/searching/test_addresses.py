@@ -89,17 +89,15 @@ def test_no_password_is_shown(password: str) -> None:
 
     secret = quote(password, safe="")
     url = f"postgresql://u:{secret}@h/d"
-    try:
-        found = Address.parse(url)
-    except StorageError as error:
-        assert secret not in str(error)
-        return
+    found = Address.parse(url)
     assert found.url.password == password
     assert str(found) == "postgresql+psycopg://u:***@h/d"
     assert without_password(url) == "postgresql://u:***@h/d"
 
 
-@pytest.mark.parametrize("name", ["a b", "what?", "50%41", "{SCHEMA_VERSION}", "a#b", "é", "a'b\"c"])
+@pytest.mark.parametrize(
+    "name", ["a b", "what?", "50%41", "{SCHEMA_VERSION}", "a#b", "é", "a'b\"c"]
+)
 def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     database = tmp_path / name / "study.db"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import postgres
 import psycopg
 import pytest
 import sqlalchemy
@@ -21,6 +20,7 @@ from autoprompt.searching import patience
 from autoprompt.searching.addresses import Address
 from autoprompt.searching.patience import is_outage, persistently, storage_of
 from autoprompt.searching.storage import Place, open_study
+from experiments.soak.server import Server
 
 ADDRESS = Address.parse("postgresql://me:secret@host/db")
 FILE = Address.of_file(Path("/nowhere/study.db"))
@@ -99,9 +99,7 @@ def test_other_errors_go_through() -> None:
         persistently(failing(1, ValueError("mine")), ADDRESS)
 
 
-def test_every_call_of_a_study_outlives_a_restart(
-    postgres_server: postgres.Server, database: str
-) -> None:
+def test_every_call_of_a_study_outlives_a_restart(postgres_server: Server, database: str) -> None:
     place = Place(Address.parse(database), "test", "here")
     with open_study(place, {"seed": 0}) as study:
         calls: list[Callable[[], Any]] = [
@@ -117,9 +115,7 @@ def test_every_call_of_a_study_outlives_a_restart(
         assert [trial.value for trial in study.trials] == [0.5]
 
 
-def test_a_call_waits_for_a_server_that_is_down(
-    postgres_server: postgres.Server, database: str
-) -> None:
+def test_a_call_waits_for_a_server_that_is_down(postgres_server: Server, database: str) -> None:
     place = Place(Address.parse(database), "test", "here")
     with open_study(place, {"seed": 0}) as study:
         postgres_server.stop()
@@ -136,7 +132,9 @@ def test_sqlite_waits_for_a_lock(tmp_path: Path) -> None:
     place = Place(Address.of_file(tmp_path / "study.db"), "test", "here")
     with open_study(place, {"seed": 0}) as study:
         assert isinstance(storage_of(study).engine, sqlalchemy.Engine)
-        other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(
+            tmp_path / "study.db", isolation_level=None, check_same_thread=False
+        )
         other.execute("BEGIN IMMEDIATE")
         later = threading.Timer(0.5, other.execute, ["COMMIT"])
         later.start()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, for tests; made from Debian's package `postgresql`."""
+"""A PostgreSQL server of one's own, for tests and soaks, from Debian's package `postgresql`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,11 @@ A message states the rule, the value that broke it, and the way out. The tree::
     |   |-- PromptError                 a prompt file
     |   |-- ModelError                  a model that is absent, headless or unsuitable
     |   |-- RunDirectoryError           a run directory that is in use, foreign or unwritable
+    |   |-- StorageError                a database that cannot be used, or holds no such study
     |   `-- UnknownNameError            a name that is not in a list; the message holds the list
     `-- SearchError (RuntimeError)      a run that failed on the way; the CLI exits with 1
-        `-- ScoringError                the model gave scores that are not finite
+        |-- ScoringError                the model gave scores that are not finite
+        `-- OutageError                 the study's database is away, or cannot be written
 """
 
 from __future__ import annotations
@@ -62,6 +64,10 @@ class RunDirectoryError(InputError):
     """A run directory is in use, belongs to another search, or cannot be written."""
 
 
+class StorageError(InputError):
+    """A database that a study is kept in is misnamed, out of reach, or holds no such study."""
+
+
 class UnknownNameError(InputError, LookupError):
     """A name is not among the valid ones."""
 
@@ -78,6 +84,10 @@ class SearchError(AutopromptError, RuntimeError):
 
 class ScoringError(SearchError):
     """The model returned scores that are not finite."""
+
+
+class OutageError(SearchError):
+    """The study's database is away, and waiting did not help, or it cannot be written."""
 
 
 def nearest_of(name: str, valid: Iterable[str]) -> str:

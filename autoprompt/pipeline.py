@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import InputError
-from autoprompt.models.infilling import SentinelInfiller, own_infiller
+from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
-from autoprompt.objective import Scored, raw_label_scores
+from autoprompt.objective import Scored
+from autoprompt.preparation import Given, prepare
 from autoprompt.progress import Observer, forecast_of
 from autoprompt.results import (
     SearchResult,
@@ -25,24 +26,18 @@ from autoprompt.results import (
 )
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.candidates import Candidate, CandidateTable
 from autoprompt.searching.decision import decided
-from autoprompt.searching.readable import readable
+from autoprompt.searching.heartbeat import GRACE
 from autoprompt.searching.recipes import BEST_ON_DEV, Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
-from autoprompt.searching.selection_data import SelectionData
-from autoprompt.searching.stages import Stages
-from autoprompt.searching.storage import open_study
-from autoprompt.searching.study import StudyLoop
+from autoprompt.searching.storage import PLAN, open_study
+from autoprompt.searching.study import StudyLoop, Worker
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.searching.words import Words, words_to_score
+from autoprompt.sharing import Plan, check_grace, run_place
 from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
-from autoprompt.verbalizers import Verbalizer
 
 SELECTION_EXAMPLES = "selection_examples"
 
@@ -63,6 +58,9 @@ def search(
     resume: bool = False,
     observer: Observer | None = None,
     command: str = "",
+    storage: str = "",
+    grace: float = GRACE,
+    origin: Mapping[str, Any] | None = None,
 ) -> SearchResult:
     """Find the best prompt for a task and compare it with the expert's.
 
@@ -81,14 +79,20 @@ def search(
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
         observer: hears of the progress.
-        command: the command line, for the run's record.
+        command: the command line, for the run's record; without passwords.
+        storage: URL of a PostgreSQL or MySQL database that workers on other hosts reach; by default
+            the study is in the run directory, where workers on this host join it.
+        grace: seconds without a sign of life after which a worker's trial is run again.
+        origin: what a worker can load task, space and model by; see `sharing.Plan`.
 
     Raises:
-        InputError: space and task do not fit, the budget is too small, or `out` cannot be used.
+        InputError: space and task do not fit, the budget is too small, or `out` or `storage`
+            cannot be used.
     """
     observer = observer or Observer()
     if resume and out is None:
         raise InputError("to resume a run, name its directory with `out`")
+    check_grace(grace)
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
     way = recipe if isinstance(recipe, Recipe) else Recipe.of(recipe)
     if robustness != "none" and way.rule == BEST_ON_DEV:
@@ -96,70 +100,35 @@ def search(
             f"robustness {robustness!r} is part of our own selection rule, and recipe {way.name!r} "
             f"picks by dev accuracy as its paper does; leave one of them out"
         )
-    restricted = space.restricted(task.fields, task.labels)
-    usable, notes = readable(restricted, model)
-    table = CandidateTable(way.narrowed(usable))
-    if generator is None and table.space.generated:
-        generator = own_infiller(model)
-    data = SelectionData.of(task, seed, _selection_examples(limits, out, resume))
-    words = words_to_score(table, model.screening, data.fit)
-    runner = _runner(task, data, table, words, model, seed)
-    stages = Stages(runner, way, generator, limits)
-    _check_seeds(runner)
-    limits.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
-    settings = {
-        **_settings(runner),
-        "recipe": way.shown_name(generator),
-        "generator": generator.name if generator else "",
-        "robustness": robustness,
-    }
-    with (
-        _run_directory(out, resume) as run,
-        _logging_to(run.log),
-        open_study(run.database, settings) as study,
-    ):
-        run.write_config({**settings, **_described(runner, limits), "command": command})
-        loop = StudyLoop(study, runner, run, limits, stages, words.spent)
-        session = _Session(loop, observer, robustness)
-        session.tell_notes(notes, words.left_out)
-        return session.result()
-
-
-def _runner(
-    task: Task,
-    data: SelectionData,
-    table: CandidateTable,
-    words: Words,
-    model: LanguageModel,
-    seed: int,
-) -> TrialRunner:
-    """What scores candidates: a fast copy of the model, where it has one; the model decides."""
-    runner: TrialRunner | None = None
-    for scoring in dict.fromkeys((model, model.screening)):
-        scorer = WordScorer(
-            scoring,
-            [*words.seeds, *words.candidates],
-            one_token=words.candidates,
-            blocks=data.blocks,
+    prepared = prepare(
+        Given(
+            task,
+            space,
+            model,
+            limits,
+            seed,
+            way,
+            generator,
+            robustness,
+            _selection_examples(limits, out, resume),
         )
-        runner = TrialRunner(task, data, table, scorer, seed, words.by_label, exact=runner)
-    assert runner is not None
-    return runner
-
-
-def _settings(runner: TrialRunner) -> dict[str, Any]:
-    """Everything that a result depends on: a run is not resumed with other settings."""
-    identity = runner.scorer.model.identity
-    return {
-        "task": runner.task.fingerprint(),
-        "space": runner.table.space.fingerprint(),
-        "model": identity.weights,
-        "tokenizer": identity.tokenizer,
-        "screening": runner.scorer.model.precision,
-        "metric": runner.task.metric,
-        "seed": runner.seed,
-        "selection": split_digest(runner.data.examples),
-    }
+    )
+    runner, settings = prepared.runner, prepared.settings
+    with _run_directory(out, resume) as run, _logging_to(run.log):
+        place = run_place(run, storage)
+        with open_study(place, settings) as study:
+            run.write_config({**settings, **_described(runner, limits), "command": command})
+            plan = Plan(runner.data.most, grace, way.name, robustness, origin or {})
+            study.set_user_attr(PLAN, plan.to_dict())
+            worker = Worker(True, place.address.is_server, grace)
+            loop = StudyLoop(
+                study, runner, run, limits, prepared.stages, prepared.words.spent, worker
+            )
+            session = _Session(loop, run, observer, robustness)
+            if place.address.is_server:
+                session.note(f"other hosts join by: autoprompt worker {place.study} --storage URL")
+            session.tell_notes(prepared.notes, prepared.words.left_out)
+            return session.result()
 
 
 def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
@@ -187,38 +156,22 @@ def _selection_examples(budget: Budget, out: str | Path | None, resume: bool) ->
     return budget.selection_examples()
 
 
-def _check_seeds(runner: TrialRunner) -> None:
-    """Refuse seed prompts that the model cannot score, before anything is written.
-
-    Raises:
-        InputError: a seed's template is too long for the model, or its words cannot be written.
-        ScoringError: the model's scores are not finite.
-    """
-    space = runner.table.space
-    scorer = runner.exact.scorer
-    probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
-    for number, seed in enumerate(space.seeds, start=1):
-        verbalizer = Verbalizer.of(seed.words, space.labels)
-        try:
-            frame = runner.bare_frame(Candidate(seed.template, 0))
-            raw_label_scores(probe, frame, verbalizer, runner.task.train[:1])
-        except InputError as error:
-            raise type(error)(f"seed prompt {number}: {error}") from error
-
-
 class _Session:
     """One search in an open run directory.
 
     Args:
         loop: the trials.
+        directory: the run's.
         observer: hears of the progress.
         robustness: see `search`.
     """
 
-    def __init__(self, loop: StudyLoop, observer: Observer, robustness: str) -> None:
+    def __init__(
+        self, loop: StudyLoop, directory: RunDirectory, observer: Observer, robustness: str
+    ) -> None:
         self.loop, self.observer, self.robustness = loop, observer, robustness
         self.after_trials = Spent()
-        self.runner, self.directory, self.study = loop.runner, loop.run_directory, loop.study
+        self.runner, self.directory, self.study = loop.runner, directory, loop.study
 
     def tell_notes(self, notes: Sequence[str], left_out: Sequence[str]) -> None:
         """Tell the user what there is to know before the first trial.
@@ -228,22 +181,22 @@ class _Session:
             left_out: candidate words that are not scored.
         """
         for note in notes:
-            self._note(note)
+            self.note(note)
         stages = self.loop.stages
         name = stages.recipe.shown_name(stages.infiller)
         if name != "default":
-            self._note(f"recipe: {name}")
+            self.note(f"recipe: {name}")
         for note in self.runner.task.notes:
-            self._note(note)
+            self.note(note)
         if left_out:
-            self._note(
+            self.note(
                 f"{len(left_out)} candidate words are several tokens for this model and are left "
                 f"out: {', '.join(left_out[:12])}{', ...' if len(left_out) > 12 else ''}"
             )
         if not self.runner.data.fit_count:
-            self._note("a label has a single train example: prompts are compared on dev alone")
+            self.note("a label has a single train example: prompts are compared on dev alone")
         if not self.runner.scorer.model.encoder.exact:
-            self._note("this tokenizer joins text differently around a mask: prompts are ids-only")
+            self.note("this tokenizer joins text differently around a mask: prompts are ids-only")
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
@@ -255,7 +208,7 @@ class _Session:
         records = self.loop.records
         for record in records:
             if record.failure:
-                self._note(f"trial {record.proposal} failed: {record.failure}")
+                self.note(f"trial {record.proposal} failed: {record.failure}")
         metric = self.runner.task.metric
         seeds, rule = self.runner.table.seeds, self.loop.stages.recipe.rule
         judged = records
@@ -267,13 +220,13 @@ class _Session:
             judged, seeds, metric, self.loop.scored_of, rule, self.robustness, self._reworded
         )
         prompts = len(self.loop.by_digest)
-        self._note(
+        self.note(
             f"{selection.contenders} of {prompts} prompts clearly beat the best seed on the "
             f"selection data"
         )
         reading = read_test(self.study, self.runner, selection)
         if reading.shortened:
-            self._note(f"{reading.shortened} inputs were too long; their text was shortened")
+            self.note(f"{reading.shortened} inputs were too long; their text was shortened")
         readings = own_readings(self.study)
         test_digest = self.runner.task.digests()["test"]
         result = SearchResult(
@@ -296,7 +249,8 @@ class _Session:
         self.after_trials += spent
         return scores
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tell the user something, and the log."""
         log.info(text)
         self.observer.note(text)
 
@@ -325,9 +279,16 @@ def _run_directory(out: str | Path | None, resume: bool) -> Iterator[RunDirector
         yield run
 
 
+class _LogFile(logging.FileHandler):
+    """A log that goes without what it cannot write: on a full disk the search itself says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)

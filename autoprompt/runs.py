@@ -34,6 +34,7 @@ OURS = {
     "scores",
     "prompts",
     "splits",
+    "storage.json",
     "config.json",
     "ledger.json",
     "trials.jsonl",
@@ -53,6 +54,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.database = self.path / "study.db"
+        self.storage = self.path / "storage.json"
         self.config = self.path / "config.json"
         self.ledger = self.path / "ledger.json"
         self.trials = self.path / "trials.jsonl"

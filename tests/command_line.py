@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,9 +75,11 @@ def _as_it_was() -> Iterator[None]:
     """Undo what the command line sets for a whole process."""
     logger, libraries = logging.getLogger("autoprompt"), logging.getLogger("transformers")
     before = logger.propagate, libraries.level
+    terminated = signal.getsignal(signal.SIGTERM)
     with mock.patch.dict(os.environ):
         try:
             yield
         finally:
+            signal.signal(signal.SIGTERM, terminated)
             logger.propagate = before[0]
             libraries.setLevel(before[1])

@@ -8,7 +8,8 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before huggingface_hub is imported, which reads them once: no test may depend on what the
@@ -31,6 +32,7 @@ from autoprompt.models import precision
 from autoprompt.models.loading import load_model
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.transformer import TransformerModel
+from experiments.soak.server import MISSING, Server, programs, serving
 
 torch.set_num_threads(1)
 precision.bfloat16_gain = lambda device: 1.0
@@ -100,3 +102,18 @@ def planted_model(planted_directory: Path) -> MaskedLanguageModel:
     found = load_model(str(planted_directory))
     assert isinstance(found, MaskedLanguageModel)
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server; the tests that want one are skipped where it is not installed."""
+    if programs() is None:
+        pytest.skip(MISSING)
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: Server) -> str:
+    """The address of an empty database."""
+    return postgres_server.create(f"test-{uuid.uuid4().hex}")

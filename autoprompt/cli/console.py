@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -94,6 +96,27 @@ def _shown(best: Prompt) -> str:
         f"the {best.retrieval.per_label} examples of each label that are most like the input, of "
         f"{len(best.demonstrations)}"
     )
+
+
+@contextlib.contextmanager
+def logging_to_screen() -> Iterator[None]:
+    """Show warnings on stderr: a worker has no log of its own."""
+    logger, handler = logging.getLogger("autoprompt"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def trial_line(record: Record, spent: Spent) -> None:
+    """Say on one line that a trial of any worker is finished."""
+    outcome = record.outcome
+    metric = outcome.metric if outcome else None
+    found = record.failure or ("dropped" if metric is None else f"{metric:.3f}")
+    say(f"trial {record.proposal} by {record.worker}: {found} ({spent.forwards:,} forwards)")
 
 
 def print_result(result: SearchResult, metric: str, out: str) -> None:

@@ -6,7 +6,9 @@ Nothing here or at the top of a verb's file imports torch: `--help` must be quic
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 
 import click
@@ -20,11 +22,13 @@ from autoprompt.cli.predict import predict
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
+from autoprompt.cli.worker import worker
 from autoprompt.errors import AutopromptError
 
 DEBUG = "AUTOPROMPT_DEBUG"
 INTERRUPTED = (
-    "interrupted; what was finished is kept: a search goes on with the same command and --resume"
+    "interrupted; what was finished is kept: a search goes on with the same command and --resume, "
+    "or with its other workers"
 )
 
 
@@ -40,7 +44,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, spaces, doctor):
+for verb in (demo, init, search, worker, score, predict, audit, spaces, doctor):
     cli.add_command(verb)
 
 
@@ -48,8 +52,12 @@ def main() -> None:
     """Run the command line; exit with 2 for wrong usage or input, with 1 for a failed run."""
     # Read when torch is loaded. Threads that spin while they wait slow a shared machine manifold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(prog_name="autoprompt", standalone_mode=False)
+    except _TerminatedError:
+        _end(INTERRUPTED, 143)
     except click.exceptions.Abort:
         _end(INTERRUPTED, 130)
     except KeyboardInterrupt:
@@ -69,6 +77,15 @@ def main() -> None:
             f"{type(error).__name__}: {reason} (unexpected; `autoprompt --debug ...` shows where)",
             1,
         )
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM has come: what runs is given back on the way out."""
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the way out is short
+    raise _TerminatedError
 
 
 def _end(message: str, code: int) -> None:

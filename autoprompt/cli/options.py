@@ -146,3 +146,10 @@ def model_options(command: Command) -> Command:
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )
+storage_option = click.option(
+    "--storage",
+    default="",
+    envvar="AUTOPROMPT_STORAGE",
+    metavar="URL",
+    help="A PostgreSQL or MySQL database, where workers run on several hosts.",
+)

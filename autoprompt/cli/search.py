@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from autoprompt.cli.options import (
     data_options,
     json_option,
     model_options,
+    storage_option,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +70,14 @@ if TYPE_CHECKING:
     envvar="AUTOPROMPT_DTYPE",
     help="The precision that screens candidates: auto, float32 or bfloat16. float32 decides.",
 )
+@storage_option
+@click.option(
+    "--grace",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds of silence after which a worker counts as dead and its trial is run again.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -89,6 +99,8 @@ def search(
     generator: str,
     robustness: str,
     dtype: str,
+    storage: str,
+    grace: float,
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -100,7 +112,9 @@ def search(
     """
     from autoprompt.errors import UnknownNameError
     from autoprompt.runs import RunDirectory
+    from autoprompt.searching.addresses import Address, without_password
     from autoprompt.searching.budget import Budget
+    from autoprompt.sharing import check_grace
     from autoprompt.space_content import RECIPES, ROBUSTNESS
     from autoprompt.spaces import SearchSpace
 
@@ -109,7 +123,12 @@ def search(
             raise UnknownNameError(kind, name, valid)
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
-    RunDirectory(out).check(resume)
+    run = RunDirectory(out)
+    run.check(resume)
+    check_grace(grace)
+    storage = _storage(storage, run.database if resume else None)
+    if storage:
+        Address.parse(storage)
     limits = Budget.of(budget, trials, forwards, seconds)
     search_space = SearchSpace.load(space)
     task = _task(task_path, seed, metric, **drawing)
@@ -139,13 +158,56 @@ def search(
             robustness=robustness,
             resume=resume,
             observer=observer,
-            command=shlex.join(["autoprompt", *sys.argv[1:]]),
+            command=shlex.join(["autoprompt", *map(without_password, sys.argv[1:])]),
+            storage=storage,
+            grace=grace,
+            origin={
+                "task": _placed(task_path),
+                "space": _placed(space),
+                "model": _placed(model),
+                "generator": _placed(generator),
+                "data": _described(metric, **drawing),
+            },
         )
     if as_json:
         document = console.result_document(result, out)
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         console.print_result(result, task.metric, out)
+
+
+def _storage(storage: str, database: Path | None) -> str:
+    """The storage that is meant: the environment's is not for a run that has its own database."""
+    source = click.get_current_context().get_parameter_source("storage")
+    from_environment = source == click.core.ParameterSource.ENVIRONMENT
+    own = database is not None and database.exists()
+    return "" if from_environment and own else storage
+
+
+def _placed(name: str) -> str:
+    """A name as a worker in another directory finds it."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
+def _described(
+    metric: str,
+    *,
+    k_shot: int | None,
+    strict: bool,
+    allow_fewer: bool,
+    data_options: DataOptions,
+) -> dict[str, Any]:
+    """How a worker reads the same task."""
+    del strict  # what it refuses was refused
+    columns = data_options.columns
+    return {
+        "k_shot": k_shot,
+        "allow_fewer": allow_fewer,
+        "fields": dict(columns.fields),
+        "label": columns.label,
+        "encoding": data_options.encoding,
+        "metric": metric,
+    }
 
 
 def _task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,16 @@ from autoprompt.space_content import WORD_METHODS
 from autoprompt.templates import Template
 
 PROPOSAL = "proposal"
+KIND = "kind"
+WORKER = "worker"
+LINE = "line"
+LINES_FROM = "lines from"
 OUTCOME = "outcome"
 FAILURE = "failure"
+SCORES = "scores"
+CREATOR = "creator"  # the worker that made the study
+LONGEST = 60_000  # characters of an attribute: MySQL's TEXT holds 65,535 bytes
+PARTS = "in parts"
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,8 @@ class Record:
         spent: by the trial.
         parameters: Optuna's.
         line: state of the trigger search that it is a step of, or None.
+        lines_from: the first step of any trigger search, where it is a step of one.
+        worker: who ran it.
     """
 
     proposal: int
@@ -39,6 +50,31 @@ class Record:
     spent: Spent
     parameters: dict[str, Any]
     line: Mapping[str, Any] | None = None
+    lines_from: int | None = None
+    worker: str = CREATOR
+
+
+@dataclass(frozen=True)
+class Running:
+    """A proposal that a worker is at.
+
+    Attributes:
+        proposal: its number.
+        kind: of the trial.
+        line: the trigger search that it is a step of, or None.
+        lines_from: as a record has it.
+    """
+
+    proposal: int
+    kind: str
+    line: int | None = None
+    lines_from: int | None = None
+
+
+def running_of(trial: FrozenTrial) -> Running:
+    """What is known of a running trial."""
+    known = trial.user_attrs
+    return Running(known[PROPOSAL], known.get(KIND, ""), known.get(LINE), known.get(LINES_FROM))
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
@@ -77,23 +113,55 @@ def candidate_of(outcome: Outcome) -> Candidate:
     )
 
 
+def in_parts(key: str, value: Any) -> dict[str, Any]:
+    """A value as trial attributes that any database takes, the one that makes it count last."""
+    text = json.dumps(value, ensure_ascii=True)
+    if len(text) <= LONGEST:
+        return {key: value}
+    # The parts are written as JSON once more, which doubles quotes and backslashes at most.
+    size = LONGEST // 2
+    parts = [text[start : start + size] for start in range(0, len(text), size)]
+    found: dict[str, Any] = {f"{key} {number}": part for number, part in enumerate(parts)}
+    return {**found, key: {PARTS: len(parts)}}
+
+
+def joined(attributes: Mapping[str, Any], key: str) -> Any:
+    """The value that `in_parts` made attributes of; None where there is none."""
+    value = attributes.get(key)
+    if isinstance(value, dict) and value.keys() == {PARTS}:
+        return json.loads("".join(attributes[f"{key} {number}"] for number in range(value[PARTS])))
+    return value
+
+
+def has_result(trial: FrozenTrial) -> bool:
+    """Whether a trial is finished and gave something: an outcome, or the reason for a failure."""
+    attributes = trial.user_attrs
+    if not trial.state.is_finished() or PROPOSAL not in attributes:
+        return False
+    if trial.state != TrialState.FAIL:
+        return OUTCOME in attributes
+    if FAILURE in attributes:
+        return True
+    kept = joined(attributes, OUTCOME)
+    return kept is not None and kept["repeats"] is not None
+
+
 def record_of(trial: FrozenTrial) -> Record | None:
     """A finished trial's record; None for one that was interrupted or is waiting.
 
     A kill may fall between the outcome and the tell: such a trial is run again, as a zombie.
     """
-    attributes = trial.user_attrs
-    if not trial.state.is_finished() or PROPOSAL not in attributes:
+    if not has_result(trial):
         return None
+    attributes = trial.user_attrs
     proposal, parameters = attributes[PROPOSAL], dict(trial.params)
+    by = {"lines_from": attributes.get(LINES_FROM), "worker": attributes.get(WORKER, CREATOR)}
     if FAILURE in attributes and trial.state == TrialState.FAIL:
-        failure = attributes[FAILURE]
+        failure = joined(attributes, FAILURE)
         spent = Spent.from_dict(failure["spent"])
         line = failure.get("line")
-        return Record(proposal, None, failure["reason"], spent, parameters, line)
-    kept = attributes.get(OUTCOME)
-    if kept is None or (trial.state == TrialState.FAIL and kept["repeats"] is None):
-        return None
+        return Record(proposal, None, failure["reason"], spent, parameters, line, **by)
+    kept = joined(attributes, OUTCOME)
     words_by = kept["words by"]
     outcome = Outcome(
         prompt=Prompt.from_dict(kept["prompt"]),
@@ -109,4 +177,4 @@ def record_of(trial: FrozenTrial) -> Record | None:
         line=kept["line"],
         precision=kept["precision"],
     )
-    return Record(proposal, outcome, None, outcome.spent, parameters, outcome.line)
+    return Record(proposal, outcome, None, outcome.spent, parameters, outcome.line, **by)

@@ -9,7 +9,7 @@ scores all words, so that triggers and label words are found together.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,6 +115,7 @@ class Refiner:
         outcomes: Sequence[tuple[int, Outcome]],
         states: Sequence[Mapping[str, Any]],
         values: Mapping[int, float] | None = None,
+        busy: Collection[int] = (),
     ) -> dict[str, Any] | None:
         """The state of the line whose turn it is; None where all are at their end.
 
@@ -122,6 +123,7 @@ class Refiner:
             outcomes: proposals and outcomes of the trials before the first step.
                 states: of the lines after each step so far, in the order of the trials.
             values: the best value on dev that each line's prompts had.
+            busy: lines that other workers are at.
 
         Every line goes `TRIED` steps; then the one whose prompts did best goes on until its
         patience ends, and after it the next best.
@@ -129,7 +131,7 @@ class Refiner:
         lines = self._beginnings(outcomes)
         for state in states:
             lines[state["line"]] = dict(state)
-        going = [line for line in lines if not self._is_over(line)]
+        going = [line for line in lines if line["line"] not in busy and not self._is_over(line)]
         known = values or {}
 
         def turn(line: Mapping[str, Any]) -> tuple[int, float, int]:

@@ -18,7 +18,7 @@ from autoprompt.searching.budget import NO_NEW, Budget
 from autoprompt.searching.candidates import Candidate, ModelTemplate
 from autoprompt.searching.generation import Generated, fill, generate_with_t5
 from autoprompt.searching.recipes import Recipe
-from autoprompt.searching.records import Record
+from autoprompt.searching.records import Record, Running
 from autoprompt.searching.refinement import Refiner, Step
 from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
@@ -46,6 +46,8 @@ class Done:
         forwards: spent, as a budget counts.
         seconds: since it began.
         repeats: trials in a row that gave nothing new.
+        index: the proposal that is next; by default as many as there are records.
+        running: what other workers are at. All that they may spend counts as spent.
     """
 
     records: tuple[Record, ...]
@@ -53,6 +55,8 @@ class Done:
     forwards: int
     seconds: float
     repeats: int
+    index: int | None = None
+    running: tuple[Running, ...] = ()
 
 
 class Stages:
@@ -118,37 +122,50 @@ class Stages:
     # -- which kind ---------------------------------------------------------------------------
 
     def next_kind(self, done: Done, budget: Budget) -> tuple[str | None, str]:
-        """The next trial's kind, or None and why the search ends."""
-        index = len(done.records)
+        """The next trial's kind, or None and why there is none.
+
+        While other workers are at something, that is no end: what they find may change it.
+        """
+        index = len(done.records) if done.index is None else done.index
         if index < self.table.seeds:
             return SEED, ""
-        kinds: list[tuple[str, int]] = []
+        kinds: list[str] = []
         if index < self.table.seeds + len(self.openings):
-            kinds = [(OPENING, self.runner.most_forwards())]
+            kinds = [OPENING]
         elif index < self.table.seeds + len(self._first):
-            kinds = [(FIRST, self.runner.most_forwards())]
+            kinds = [FIRST]
         else:
-            if self.refiner is not None and self._may_refine(done, budget):
-                kinds.append((REFINED, self.refiner.most_forwards()))
+            if self.refiner is not None and self._is_time_to_refine(done, budget):
+                if done.running and self._lines_from(done.records, done.running) is None:
+                    # What is refined depends on all trials before: they are waited for.
+                    return None, NO_NEW
+                if self._line(done.records, done.running) is not None:
+                    kinds.append(REFINED)
             if self.recipe.composes:
-                kinds.append((COMPOSED, self.runner.most_forwards()))
+                kinds.append(COMPOSED)
+        prompts = done.prompts + len(done.running)
+        forwards = done.forwards + sum(self.bound(running.kind) for running in done.running)
         reason = NO_NEW
-        for kind, bound in kinds:
+        for kind in kinds:
             stop = budget.finish_reason(
-                done.prompts, done.forwards, done.seconds, bound, done.repeats
+                prompts, forwards, done.seconds, self.bound(kind), done.repeats
             )
             if stop is None:
                 return kind, ""
             reason = stop
         return None, reason
 
-    def _may_refine(self, done: Done, budget: Budget) -> bool:
-        begun = any(record.line for record in done.records)
+    def bound(self, kind: str) -> int:
+        """The most forwards that a trial takes."""
+        if kind == REFINED and self.refiner is not None:
+            return self.refiner.most_forwards()
+        return self.runner.most_forwards()
+
+    def _is_time_to_refine(self, done: Done, budget: Budget) -> bool:
+        begun = self._lines_from(done.records, done.running) is not None
         used = budget.share_used(done.prompts, done.forwards, done.seconds)
         early = used < self.recipe.share_before_triggers and done.repeats < EXHAUSTED
-        if not begun and early and self.recipe.composes:
-            return False
-        return self._line(done.records) is not None
+        return begun or not early or not self.recipe.composes
 
     def most_forwards(self) -> int:
         """The most that one trial of any kind takes."""
@@ -234,43 +251,76 @@ class Stages:
 
     # -- refinement -------------------------------------------------------------------------------
 
-    def line_of(self, records: Sequence[Record]) -> Mapping[str, Any]:
-        """The state of the trigger search whose turn it is."""
-        found = self._line(records)
+    def line_of(
+        self, records: Sequence[Record], running: Sequence[Running] = ()
+    ) -> Mapping[str, Any]:
+        """The state of the trigger search whose turn it is, and that no other worker is at."""
+        found = self._line(records, running)
         if found is None:
             raise SearchError("no trigger search is left to go on with")
         return found
 
+    def lines_from(self, index: int, records: Sequence[Record], running: Sequence[Running]) -> int:
+        """The first step of any trigger search: the trials before are what is refined.
+
+        Args:
+            index: the proposal that is that first step, where there is none yet.
+            records, running: see `Done`.
+        """
+        known = self._lines_from(records, running)
+        return index if known is None else known
+
     def step(self, line: Mapping[str, Any], records: Sequence[Record]) -> Step:
         """One step of a trigger search."""
         assert self.refiner is not None
-        before = records[line["parent"]].outcome
-        for record in records:
+        before = next(r for r in records if r.proposal == line["parent"]).outcome
+        for record in _by_step(records):
             mine = record.line and record.line["line"] == line["line"]
             if mine and record.outcome and record.outcome.repeats is None:
                 before = record.outcome
         assert before is not None
         return self.refiner.step(line, before)
 
-    def _line(self, records: Sequence[Record]) -> dict[str, Any] | None:
+    def _lines_from(self, records: Sequence[Record], running: Sequence[Running]) -> int | None:
+        found = [record.lines_from for record in records] + [item.lines_from for item in running]
+        # Runs of earlier versions did not keep it.
+        found += [record.proposal for record in records if record.line]
+        return min((first for first in found if first is not None), default=None)
+
+    def _line(
+        self, records: Sequence[Record], running: Sequence[Running] = ()
+    ) -> dict[str, Any] | None:
         assert self.refiner is not None
-        states = [record.line for record in records if record.line]
+        states = [record.line for record in _by_step(records) if record.line]
         values: dict[int, float] = {}
         for record in records:
             if record.line and record.outcome and record.outcome.value is not None:
                 line = record.line["line"]
                 values[line] = max(values.get(line, record.outcome.value), record.outcome.value)
-        begun = next((n for n, record in enumerate(records) if record.line), len(records))
+        begun = self._lines_from(records, running)
         outcomes: list[tuple[int, Outcome]] = [
             (record.proposal, record.outcome)
-            for record in records[:begun]
-            if record.outcome is not None and self._may_be_parent(record)
+            for record in records
+            if (begun is None or record.proposal < begun)
+            and record.outcome is not None
+            and self._may_be_parent(record)
         ]
-        return self.refiner.next_line(outcomes, states, values)
+        busy = {item.line for item in running if item.line is not None}
+        return self.refiner.next_line(outcomes, states, values, busy)
 
     def _may_be_parent(self, record: Record) -> bool:
         """A recipe's own prompts, where it has some, are what it refines."""
         return not self._first or record.proposal >= self.table.seeds
+
+
+def _by_step(records: Sequence[Record]) -> list[Record]:
+    """Steps of trigger searches in their order, also where one was run again later."""
+
+    def order(record: Record) -> tuple[int, bool]:
+        line = record.line or {}
+        return line["step"], bool(line.get("failed"))
+
+    return sorted((record for record in records if record.line), key=order)
 
 
 def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:

@@ -3,137 +3,261 @@
 `Study.optimize` overshoots budgets and dies with its storage. Here every proposal has an index; the
 sampler is seeded anew from (run seed, index), and a proposal that a kill interrupted is made again
 under its own index, from the same history. So a resumed run ends where an uninterrupted one ends.
+
+Any number of workers go through this loop on one study: one made it and holds its run directory,
+the others joined it. Each looks at what all have finished and are at, and claims the next proposal.
 """
 
 from __future__ import annotations
 
+import bisect
 import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoprompt.errors import AutopromptError, SearchError
+from autoprompt.errors import AutopromptError, OutageError, SearchError
 from autoprompt.objective import Scored
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import NO_NEW, Budget
 from autoprompt.searching.candidates import Candidate
+from autoprompt.searching.claims import Claims, LostTrialError, View
+from autoprompt.searching.heartbeat import GRACE, Heartbeat
+from autoprompt.searching.kept_scores import KeptScores
 from autoprompt.searching.paid import restore_paid
+from autoprompt.searching.patience import storage_of
 from autoprompt.searching.racing import Race
 from autoprompt.searching.records import (
+    CREATOR,
     FAILURE,
+    KIND,
+    LINES_FROM,
     OUTCOME,
-    PROPOSAL,
+    WORKER,
     Record,
     candidate_of,
+    in_parts,
     outcome_record,
     record_of,
 )
 from autoprompt.searching.refinement import Step
-from autoprompt.searching.stages import FIRST, OPENING, REFINED, SEED, Done, Stages
-from autoprompt.searching.storage import fail_zombies
+from autoprompt.searching.stages import (
+    FIRST,
+    OPENING,
+    REFINED,
+    SEED,
+    WRITTEN_TEMPLATES,
+    Done,
+    Stages,
+)
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import split_digest
 
-KIND = "kind"
+__all__ = ["KIND", "StudyLoop", "Worker"]
+
 STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
+DEADLINE, LIMITS = "deadline", "limits"
+MOST_DEATHS = 3  # workers that may die on a proposal before it counts as failed
+POLL = (0.1, 1.0)  # seconds between looks while others are at work: first, longest
+IDLE = 600.0  # seconds that a worker waits for a search in which nothing goes on
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """How a process takes part in a search.
+
+    Attributes:
+        creates: whether it made the study and holds the run directory: only it scores the seeds,
+            writes templates, and ends the search.
+        shared: whether others may not see the run directory: scores are then kept in the study.
+        grace: seconds without a sign of life after which a trial is run again.
+    """
+
+    creates: bool = True
+    shared: bool = False
+    grace: float = GRACE
 
 
 class StudyLoop:
     """Runs trials until the budget ends.
 
     Args:
-        study: as `open_study` gives it.
+        study: as `open_study` or `join_study` gives it.
         runner: scores a candidate; its table says what a trial may choose.
-        run: where per-example scores go.
-        budget: when to stop; see `Budget.check`.
+        run: where per-example scores go; None for a worker that does not see it.
+        budget: when to stop; see `Budget.check`. Who joins takes the limits of the study.
         stages: says what each trial is.
         prepared: what was spent before the first trial.
+        worker: how this process takes part.
     """
 
     def __init__(
         self,
         study: Study,
         runner: TrialRunner,
-        run: RunDirectory,
+        run: RunDirectory | None,
         budget: Budget,
         stages: Stages,
         prepared: Spent,
+        worker: Worker | None = None,
     ) -> None:
         self.study = study
         self.table = runner.table
         self.runner = runner
-        self.run_directory = run
         self.budget = budget
         self.stages = stages
         self.seed = runner.seed
+        self.worker = worker or Worker()
         self.race = Race(len(runner.data.examples))
         self.best: Outcome | None = None
         self.records: list[Record] = []
+        self.by_proposal: dict[int, Record] = {}
         self.by_digest: dict[str, int] = {}
         self.spent = prepared
+        self.own_seconds = prepared.seconds
         self._templates_are_written = False
+        examples = split_digest(runner.data.examples)
+        self._scores = KeptScores(run, examples, self.worker.shared)
+        self._heartbeat = Heartbeat(study, storage_of(study), self.worker.grace)
+        self._claims = Claims(study, self._heartbeat, self.worker.creates)
+        self.name = self._claims.name
+        self._deaths: Mapping[int, int] = {}
+        self._deadline: float | None = None
         self._restore()
 
     def run(self, progress: Callable[[Record, Spent], None]) -> str:
         """Run trials; returns the finish reason.
 
         Args:
-            progress: called after each trial with its record and what the run has spent.
+            progress: called after each trial, of any worker, with its record and what the search
+                has spent.
         """
-        started = time.perf_counter() - self.spent.seconds
-        while True:
-            index = len(self.records)
-            if index >= self.table.seeds and not self._templates_are_written:
-                limit = self.budget.forwards
-                # Half at most: what is written must be tried as well.
-                left = None if limit is None else max(limit - self.spent.budgeted, 0) // 2
-                self.spent += self.stages.write_templates(self.study, self.records, left)
-                self._templates_are_written = True
-            done = Done(
-                tuple(self.records),
-                len(self.by_digest),
-                self.spent.budgeted,
-                time.perf_counter() - started,
-                self._repeats(),
-            )
-            kind, reason = self.stages.next_kind(done, self.budget)
-            if kind is None:
-                failing = reason == NO_NEW and self.records[index - 1].outcome is None
-                return "failing trials" if failing else reason
-            record = self._one_trial(index, kind)
-            self._remember(record)
-            progress(record, self.spent)
+        started = time.perf_counter() - self.own_seconds
+        if self.worker.creates:
+            self._publish_limits()
+        pause, idle_since = POLL[0], time.monotonic()
+        with self._heartbeat:
+            while True:
+                view = self._claims.view()
+                self._take_in(view, progress)
+                record, reason = self._next(view, started)
+                if record is not None:
+                    progress(self.by_proposal[record.proposal], self.spent)
+                elif reason and not view.running:
+                    return reason
+                if record is not None or view.running or view.finished:
+                    idle_since = time.monotonic()
+                if record is not None:
+                    pause = POLL[0]
+                    continue
+                if time.monotonic() - idle_since > IDLE:
+                    raise SearchError(
+                        f"nothing has gone on in this search for {IDLE:.0f} seconds: the process "
+                        f"that began it is gone; go on with it by `autoprompt search --resume`"
+                    )
+                time.sleep(pause)
+                pause = min(pause * 1.5, POLL[1])
+
+    def _next(self, view: View, started: float) -> tuple[Record | None, str]:
+        """One trial's record, or None and why there is none to run now ("": look again)."""
+        index = view.next
+        creates = self.worker.creates
+        if not creates:
+            if not self._limits_are_known():
+                return None, ""
+            if index < self.table.seeds or any(p < self.table.seeds for p in view.running):
+                return None, ""
+        if index >= self.table.seeds and not self._templates_are_written:
+            if not creates and self._must_wait_for_templates():
+                return None, ""
+            limit = self.budget.forwards
+            # Half at most: what is written must be tried as well.
+            left = None if limit is None else max(limit - self.spent.budgeted, 0) // 2
+            self.spent += self.stages.write_templates(self.study, self.records, left)
+            self._templates_are_written = True
+        done = Done(
+            tuple(self.records),
+            len(self.by_digest),
+            self.spent.budgeted,
+            self._seconds(started),
+            self._repeats(),
+            index,
+            tuple(view.running.values()),
+        )
+        kind, reason = self.stages.next_kind(done, self.budget)
+        if kind is None:
+            failing = reason == NO_NEW and self.records[-1].outcome is None
+            return None, "failing trials" if failing else reason
+        self._deaths = view.deaths
+        try:
+            return self._one_trial(done, index, kind), ""
+        except LostTrialError:
+            log.warning("proposal %d was given to another worker; its result is discarded", index)
+            self._runner_of(index).scorer.abandon()
+            return None, ""
 
     # -- one trial ----------------------------------------------------------------------------
 
-    def _one_trial(self, index: int, kind: str) -> Record:
+    def _one_trial(self, done: Done, index: int, kind: str) -> Record | None:
+        """A trial's record; None where another worker claimed the proposal first.
+
+        Raises:
+            LostTrialError: the trial was taken from this worker, which was silent for too long.
+        """
         started = time.perf_counter()
+        line = self.stages.line_of(self.records, done.running) if kind == REFINED else None
+        trial = self._claim(done, index, kind, line)
+        if trial is None:
+            return None
+        try:
+            record = self._run(trial, index, kind, line, started)
+        except optuna.exceptions.UpdateFinishedTrialError as error:
+            raise LostTrialError from error
+        except LostTrialError:
+            raise
+        except BaseException:
+            self._claims.give_back(trial)
+            raise
+        self._remember(record)
+        return record
+
+    def _run(
+        self,
+        trial: Trial,
+        index: int,
+        kind: str,
+        line: Mapping[str, Any] | None,
+        started: float,
+    ) -> Record:
         runner = self._runner_of(index)
-        trial = self._ask(index, kind)
+        by = {"worker": trial.user_attrs[WORKER], "lines_from": trial.user_attrs.get(LINES_FROM)}
         step: Step | None = None
-        line: Mapping[str, Any] | None = None
         extra = Spent()
         try:
-            if kind == REFINED:
-                line = self.stages.line_of(self.records)
+            if self._deaths.get(index, 0) >= MOST_DEATHS:
+                runner.scorer.begin()
+                raise SearchError(f"{self._deaths[index]} workers died while they ran it")
+            if line is not None:
                 step = self.stages.step(line, self.records)
                 candidate, line, extra = step.candidate, step.state, step.spent
             else:
                 candidate = self._candidate(trial, index, kind)
             droppable = kind != SEED and self.stages.recipe.races
             outcome = runner.run(candidate, self.race, self._seen_before, droppable)
+        except OutageError:
+            raise
         except AutopromptError as error:
             if kind == SEED:
                 raise type(error)(f"seed prompt {index + 1}: {error}") from error
@@ -143,16 +267,17 @@ class StudyLoop:
             failure: dict[str, Any] = {"reason": str(error), "spent": spent.to_dict()}
             if line is not None:
                 line = failure["line"] = {**line, "failed": True}
-            trial.set_user_attr(FAILURE, failure)
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._claims.note(trial, in_parts(FAILURE, failure))
+            self._claims.tell(trial, TrialState.FAIL)
             log.warning("trial %d failed: %s", index, error)
-            return Record(index, None, str(error), spent, dict(trial.params), line)
+            return Record(index, None, str(error), spent, dict(trial.params), line, **by)
         if step is not None:
             seconds = time.perf_counter() - started
             spent = replace(outcome.spent + extra, seconds=seconds)
             outcome = replace(outcome, spent=spent, line=line)
         self._tell(trial, outcome, kind)
-        return Record(index, outcome, None, outcome.spent, dict(trial.params), outcome.line)
+        params = dict(trial.params)
+        return Record(index, outcome, None, outcome.spent, params, outcome.line, **by)
 
     def _runner_of(self, index: int) -> TrialRunner:
         """Who scores a proposal: seeds, and what shares their forward passes, are not screened."""
@@ -167,21 +292,19 @@ class StudyLoop:
             return replace(candidate, how=f"seed prompt {index + 1}", lineage=())
         return candidate
 
-    def _ask(self, index: int, kind: str) -> Trial:
-        self.study.sampler = self._sampler(index)
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if kind in (SEED, OPENING) and not waiting:
-            # Enqueued one by one, right before it is asked for: the order of trials is then the
-            # same after an interruption.
-            self.study.enqueue_trial(
-                self.table.seed_parameters(index)
-                if kind == SEED
-                else self.stages.openings[index - self.table.seeds]
-            )
-        trial = self.study.ask()
-        trial.set_user_attr(PROPOSAL, index)
-        trial.set_user_attr(KIND, kind)
-        return trial
+    def _claim(
+        self, done: Done, index: int, kind: str, line: Mapping[str, Any] | None
+    ) -> Trial | None:
+        fixed: Mapping[str, Any] | None = None
+        if kind == SEED:
+            fixed = self.table.seed_parameters(index)
+        elif kind == OPENING:
+            fixed = self.stages.openings[index - self.table.seeds]
+        number = lines_from = None
+        if line is not None:
+            number = line["line"]
+            lines_from = self.stages.lines_from(index, self.records, done.running)
+        return self._claims.claim(index, kind, self._sampler(index), fixed, number, lines_from)
 
     def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
         likely = self.budget.likely_trials(len(self.runner.data.examples) * self.runner.variants())
@@ -201,52 +324,83 @@ class StudyLoop:
     def _tell(self, trial: Trial, outcome: Outcome, kind: str) -> None:
         if outcome.scored is not None:
             # Before the trial is told: what the storage calls finished has its scores.
-            self._write_scores(outcome.prompt.digest, outcome.scored)
+            kept = self._scores.keep(outcome.prompt.digest, outcome.scored)
+            self._claims.note(trial, kept)
         if outcome.start == 0:  # else the rungs are of other examples
-            for rung, value in outcome.reports.items():
-                trial.report(value, step=rung)
-        trial.set_user_attr(OUTCOME, outcome_record(outcome))
+            self._claims.report(trial, outcome.reports)
+        self._claims.note(trial, in_parts(OUTCOME, outcome_record(outcome)))
         if outcome.repeats is not None:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it
             # would pull the next proposals to the same place. Optuna has no state for it but FAIL.
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._claims.tell(trial, TrialState.FAIL)
         elif outcome.value is None or outcome.start or kind in (FIRST, REFINED):
             # A value on dev alone does not compare, and what was not composed has no parameters:
             # the sampler is to learn from neither.
-            self.study.tell(trial, state=TrialState.PRUNED)
+            self._claims.tell(trial, TrialState.PRUNED)
         else:
-            self.study.tell(trial, outcome.value)
+            self._claims.tell(trial, TrialState.COMPLETE, outcome.value)
 
     # -- what is known ------------------------------------------------------------------------
 
     def _restore(self) -> None:
         """Read finished trials, so that this process knows what an uninterrupted one knows."""
-        if zombies := fail_zombies(self.study):
+        if self.worker.creates and (zombies := self._claims.give_back_own()):
             log.info("%d interrupted trials will be run again", zombies)
-        records = [record_of(t) for t in self.study.get_trials(deepcopy=False)]
-        found = sorted((r for r in records if r is not None), key=lambda record: record.proposal)
-        for record in found:
-            if record.proposal != len(self.records):
-                raise SearchError(
-                    f"the study's trials are not in order (proposal {record.proposal} after "
-                    f"{len(self.records) - 1}); the database was changed by another program"
-                )
+        self._take_in(self._claims.view())
+
+    def _take_in(self, view: View, progress: Callable[[Record, Spent], None] | None = None) -> None:
+        """Remember the trials that were finished since the last look, by whomever."""
+        for proposal, trial in sorted(view.finished.items()):
+            if proposal in self.by_proposal:
+                continue  # this process's own
+            record = self._record_of(trial)
             if record.outcome is not None:
-                scorer = self._runner_of(record.proposal).scorer
+                scorer = self._runner_of(proposal).scorer
                 restore_paid(scorer, self.runner.task, self.runner.data, record.outcome.paid)
+                if record.outcome.repeats is None:
+                    self._scores.heard(record.outcome.prompt.digest, trial.user_attrs)
             self._remember(record)
+            if progress is not None:
+                progress(self.by_proposal[proposal], self.spent)
+
+    def _record_of(self, trial: FrozenTrial) -> Record:
+        try:
+            record = record_of(trial)
+        except (AutopromptError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise SearchError(
+                f"trial {trial.number} of the study cannot be read ({error}); the database was "
+                f"changed by another program: restore it from a backup"
+            ) from error
+        assert record is not None
+        return record
 
     def _remember(self, record: Record) -> None:
-        self.records.append(record)
+        bisect.insort(self.records, record, key=lambda known: known.proposal)
+        self.by_proposal[record.proposal] = record
         self.spent += record.spent
+        if record.worker == CREATOR:
+            self.own_seconds += record.spent.seconds
         outcome = record.outcome
         if outcome is None:
             return
         if outcome.repeats is None:
-            self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
+            first = self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
+            if first != record.proposal:
+                # Two workers scored one prompt at the same time: it counts once.
+                self._repeats_another(max(first, record.proposal), min(first, record.proposal))
+                self.by_digest[outcome.prompt.digest] = min(first, record.proposal)
+                return
             self.race.finish(outcome.value, lambda: self.scored_of(outcome), outcome.start)
             if not outcome.start and outcome.value == self.race.incumbent:
                 self.best = outcome
+
+    def _repeats_another(self, later: int, first: int) -> None:
+        known = self.by_proposal[later]
+        assert known.outcome is not None
+        repeated = replace(known, outcome=replace(known.outcome, scored=None, repeats=first))
+        self.by_proposal[later] = repeated
+        place = bisect.bisect_left(self.records, later, key=lambda record: record.proposal)
+        self.records[place] = repeated
 
     def scored_of(self, outcome: Outcome) -> Scored:
         """A finished trial's per-example scores on the selection data that judges it.
@@ -256,33 +410,55 @@ class StudyLoop:
         if outcome.scored is not None:
             return outcome.scored
         prompt, start = outcome.prompt, outcome.start
-        found = self.run_directory.read_scores(prompt.digest)
+        found = self._scores.read(prompt.digest)
         if found is not None and len(found) == outcome.seen:
             return Scored(found, self.runner.data.gold[start : start + len(found)])
         log.warning("the scores of prompt %s are lost; they are computed again", prompt.digest)
         exact = self.runner.exact
         runner = exact if outcome.precision == exact.scorer.model.precision else self.runner
         scored = runner.selection_scores(candidate_of(outcome), prompt, outcome.seen)
-        self._write_scores(prompt.digest, scored)
+        self._scores.keep(prompt.digest, scored)
         return scored
-
-    def _write_scores(self, digest: str, scored: Scored) -> None:
-        examples = split_digest(self.runner.data.examples)
-        self.run_directory.write_scores(digest, scored.log_probabilities, examples)
 
     def _seen_before(self, digest: str) -> Outcome | None:
         proposal = self.by_digest.get(digest)
         if proposal is None:
             return None
-        outcome = self.records[proposal].outcome
+        outcome = self.by_proposal[proposal].outcome
         assert outcome is not None
         return replace(outcome, repeats=proposal)
 
     def _repeats(self) -> int:
         count = 0
-        for index in range(len(self.records) - 1, self.table.seeds - 1, -1):
-            outcome = self.records[index].outcome
-            if outcome is not None and outcome.repeats is None:
+        for record in reversed(self.records):
+            new = record.outcome is not None and record.outcome.repeats is None
+            if new or record.proposal < self.table.seeds:
                 break
             count += 1
         return count
+
+    # -- limits that hold for all workers -------------------------------------------------------
+
+    def _publish_limits(self) -> None:
+        limits: dict[str, Any] = dict(vars(self.budget))
+        if self.budget.seconds is not None:
+            limits[DEADLINE] = time.time() + self.budget.seconds - self.own_seconds
+        self.study.set_user_attr(LIMITS, limits)
+
+    def _limits_are_known(self) -> bool:
+        """Take the limits that the search's creator has set, which a resume may change."""
+        limits = self.study.user_attrs.get(LIMITS)
+        if limits is None:
+            return False
+        self._deadline = limits.pop(DEADLINE, None)
+        self.budget = Budget(**limits)
+        return True
+
+    def _seconds(self, started: float) -> float:
+        """Of the budget: since the search began, on the creator's clock."""
+        if self.worker.creates or self._deadline is None or self.budget.seconds is None:
+            return time.perf_counter() - started
+        return self.budget.seconds - (self._deadline - time.time())
+
+    def _must_wait_for_templates(self) -> bool:
+        return bool(self.table.space.generated) and (WRITTEN_TEMPLATES not in self.study.user_attrs)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from command_line import Ended, autoprompt
 
-from autoprompt import pipeline
+from autoprompt import preparation
 from autoprompt.searching import words
 from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.words import Words
@@ -53,13 +53,13 @@ def message(done: Ended, out: Path) -> str:
 def test_triggers_for_a_model_without_embeddings(
     search: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str
 ) -> None:
-    original = pipeline.words_to_score
+    original = preparation.words_to_score
 
     def hiding(table: CandidateTable, model: Any, examples: Any) -> Words:
         model.module.get_input_embeddings = lambda: None  # loading itself asks for them
         return original(table, model, examples)
 
-    monkeypatch.setattr(pipeline, "words_to_score", hiding)
+    monkeypatch.setattr(preparation, "words_to_score", hiding)
     found = message(search(space), tmp_path / "run")
     assert "gives no access to its input embeddings" in found
     assert "take the triggers out of the search space, or choose another model" in found

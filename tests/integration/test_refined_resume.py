@@ -34,6 +34,7 @@ from autoprompt.results import Reading
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import stages
+from autoprompt.searching.claims import Claims
 from autoprompt.searching.paid import restore_paid
 from autoprompt.searching.records import OUTCOME, record_of
 from autoprompt.searching.refinement import Refiner
@@ -129,14 +130,14 @@ def test_the_whole_run_has_what_the_other_tests_interrupt(whole: Path) -> None:
 STUDY, TRIAL = optuna.study.Study, optuna.trial.Trial
 MOMENTS = {
     "templates were written, not kept": (stages, "fill", 1),
-    "templates were kept": (STUDY, "set_user_attr", 2),
+    "templates were kept": (STUDY, "set_user_attr", 5),
     "structure is searched": (STUDY, "tell", 4),
-    "the first step was asked for": (STUDY, "ask", STRUCTURE + 1),
+    "the first step was asked for": (Claims, "claim", STRUCTURE + 1),
     "a gradient was taken": (TriggerSearch, "promises", 1),
     "candidates of a step were scored": (TriggerSearch, "values", 2),
     "a step was taken, its prompt not scored": (Refiner, "step", 3),
     "the scores of a step's prompt were written": (RunDirectory, "write_scores", STRUCTURE + 2),
-    "a step's outcome was noted, not told": (TRIAL, "set_user_attr", 3 * (STRUCTURE + 2)),
+    "a step's outcome was noted, not told": (TRIAL, "set_user_attr", STRUCTURE + 2),
     "the first step is done": (STUDY, "tell", STRUCTURE + 1),
     "each line has made a step": (STUDY, "tell", STRUCTURE + 6),
 }

@@ -28,6 +28,8 @@ from run_files import (
 from autoprompt import pipeline, results
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
+from autoprompt.searching.claims import Claims
+from autoprompt.searching.patience import PatientStorage
 
 TRIALS = 12
 PATIENCE = 120  # seconds until a test gives up on a process
@@ -128,6 +130,17 @@ def test_a_killed_run_ends_as_the_whole_one(
     assert reproducible(run) == reproducible(whole)
 
 
+def test_sigterm_is_143_and_gives_the_trial_back(
+    arguments: Callable[..., list[str]], search: Search, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    given = arguments(run, trials=TRIALS)
+    assert stopped(given, run, "a seed was scored", signal.SIGTERM) == 143
+    assert "RUNNING" not in states(run)
+    assert search(run, "--resume", trials=TRIALS).code == 0
+    assert reproducible(run) == reproducible(whole)
+
+
 def test_ctrl_c_is_130_and_can_be_resumed(
     arguments: Callable[..., list[str]], search: Search, whole: Path, tmp_path: Path
 ) -> None:
@@ -144,15 +157,16 @@ def test_ctrl_c_is_130_and_can_be_resumed(
 STUDY, TRIAL = optuna.study.Study, optuna.trial.Trial
 NASTY = {
     "the study was made, its settings not": (optuna, "create_study", 1),
-    "a seed was enqueued": (STUDY, "enqueue_trial", 1),
-    "the other seed was enqueued": (STUDY, "enqueue_trial", 2),
-    "a seed was asked for": (STUDY, "ask", 2),
-    "a trial was asked for": (STUDY, "ask", 8),
-    "a seed's proposal was noted": (TRIAL, "set_user_attr", 1),
+    "the settings were kept": (STUDY, "set_user_attr", 2),
+    "the plan was kept, the limits not": (STUDY, "set_user_attr", 3),
+    "a seed's trial was made": (PatientStorage, "_create_new_trial", 1),
+    "a seed was claimed": (Claims, "claim", 2),
+    "a trial's trial was made": (PatientStorage, "_create_new_trial", 8),
+    "a trial was claimed": (Claims, "claim", 8),
     "scores were written": (RunDirectory, "write_scores", 4),
-    "a seed's outcome was noted": (TRIAL, "set_user_attr", 2),
-    "an outcome was noted, not told": (TRIAL, "set_user_attr", 12),
-    "a failure was noted, not told": (TRIAL, "set_user_attr", 18),
+    "a seed's outcome was noted": (TRIAL, "set_user_attr", 1),
+    "an outcome was noted, not told": (TRIAL, "set_user_attr", 4),
+    "a failure was noted, not told": (TRIAL, "set_user_attr", 6),
     "a rung was reported": (TRIAL, "report", 7),
     "a seed was told": (STUDY, "tell", 1),
     "a trial was told": (STUDY, "tell", 9),
@@ -216,7 +230,7 @@ def test_a_system_exit_is_an_interruption_too(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        stop_after(patch, STUDY, "ask", 5, SystemExit(143))
+        stop_after(patch, Claims, "claim", 5, SystemExit(143))
         assert search(run, trials=TRIALS).code == 143
     assert search(run, "--resume", trials=TRIALS).code == 0
     assert reproducible(run) == reproducible(whole)

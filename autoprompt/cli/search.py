@@ -139,6 +139,9 @@ def search(
 
     console.quiet_libraries()
     console.say(console.task_line(task))
+    if resume and dtype == "auto":
+        # A probe's word changes with what else the machine does; the run's does not.
+        dtype = run.read_config().get("screening", dtype)
     language_model = model_options.load(model, dtype)
     infiller = None
     if generator:

@@ -51,6 +51,8 @@ class CausalEncoder(PromptEncoder):
         ModelError: the tokenizer is not a fast one.
     """
 
+    reads_masks = False
+
     AWKWARD: ClassVar[tuple[str, ...]] = (
         "{text} It was {mask}.",
         "News: {text}\nTopic: {mask}",

@@ -54,6 +54,7 @@ class PromptEncoder:
 
     Attributes:
         writes_chats: whether chats are written by a chat template of the tokenizer.
+        reads_masks: whether a sequence holds as many masks as the word has tokens.
         mask: the token that stands for `{mask}`, or "" where none does.
         mask_id: its id, or -1.
 
@@ -68,6 +69,7 @@ class PromptEncoder:
         "{text}{mask}",
     )
     writes_chats = False
+    reads_masks = True
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         if not getattr(tokenizer, "is_fast", False):

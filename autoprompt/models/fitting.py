@@ -26,6 +26,7 @@ class TextEncoder(Protocol):
     """The part of an encoder that fitting asks."""
 
     max_length: int
+    reads_masks: bool
 
     def encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
@@ -44,7 +45,10 @@ class TextEncoder(Protocol):
 
 def most_tokens(encoder: TextEncoder, frame: Frame, masks: int) -> int:
     """The most tokens that a sequence with all of a frame's demonstrations may have."""
-    return encoder.limit(masks) - (max(MASKS - masks, 0) if frame.demonstrations else 0)
+    if not frame.demonstrations:
+        return encoder.limit(masks)
+    unread = max(MASKS - masks, 0) if encoder.reads_masks else 0
+    return min(encoder.limit(masks), encoder.limit(MASKS)) - unread
 
 
 class Fitting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -36,6 +36,10 @@ class Variant:
     encodings: Sequence[Encoding]
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
+
+    def part(self, rows: slice) -> Variant:
+        """The same on some rows of the batch."""
+        return replace(self, encodings=self.encodings[rows])
 
 
 @dataclass(frozen=True)

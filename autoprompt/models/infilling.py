@@ -23,6 +23,7 @@ from autoprompt.errors import (
     VerbalizerError,
     listing,
 )
+from autoprompt.models.batches import lacks_memory
 from autoprompt.models.families import SEQ2SEQ
 from autoprompt.models.infilling_steps import Decoder, Ids, Row, Rules
 from autoprompt.models.loading import load_parts
@@ -206,7 +207,9 @@ class SentinelInfiller:
         try:
             with torch.inference_mode():
                 return self._beam_search(inputs, beam, max_tokens)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
             raise ScoringError(
                 f"a beam of {beam} rows over {len(inputs)} examples does not fit into the memory "
                 f"of {str(self.module.device)!r}; take a smaller beam or fewer examples"

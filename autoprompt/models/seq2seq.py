@@ -48,6 +48,8 @@ class Seq2SeqEncoder(PromptEncoder):
         ModelError: the tokenizer is not a fast one, or has neither sentinels nor a mask token.
     """
 
+    reads_masks = False
+
     def __init__(self, tokenizer: Any, max_length: int, start: int) -> None:
         super().__init__(tokenizer, max_length)
         self._start = start

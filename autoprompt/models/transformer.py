@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from autoprompt.errors import ModelError, ScoringError
-from autoprompt.models.batches import length_bucketed, tokens_per_batch, width
+from autoprompt.models.batches import lacks_memory, length_bucketed, tokens_per_batch, width
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.gradients import (
     Floats,
@@ -241,7 +241,9 @@ class TransformerModel:
                 with torch.inference_mode():
                     run(rows)
                     continue
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
                 if len(rows) == 1:
                     raise ScoringError(
                         f"a single sequence of {lengths[rows[0]]} tokens does not fit into the "
@@ -270,7 +272,36 @@ class TransformerModel:
     def trigger_gradients(
         self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
     ) -> tuple[float, Floats]:
-        """See `OpenModel.trigger_gradients`."""
+        """See `OpenModel.trigger_gradients`; examples that the memory does not hold are halved."""
+        count = len(gold)
+        try:
+            return self._trigger_gradients(variants, gold, loss)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            if count == 1:
+                longest = max(len(one.encodings[0].ids) for one in variants)
+                raise ScoringError(
+                    f"the gradient of a single sequence of {longest} tokens does not fit into the "
+                    f"memory of {self.device!r}; free some, or run on another device"
+                ) from error
+        # Here, and not above: the error holds on to the memory. As with accumulated batches, the
+        # anti-collapse term is then of each part.
+        parts = [slice(0, count // 2), slice(count // 2, count)]
+        found = [
+            self.trigger_gradients([one.part(rows) for one in variants], gold[rows], loss)
+            for rows in parts
+        ]
+        shares = [len(gold[rows]) / count for rows in parts]
+        losses, gradients = zip(*found, strict=True)
+        return (
+            sum(share * one for share, one in zip(shares, losses, strict=True)),
+            np.sum([s * one for s, one in zip(shares, gradients, strict=True)], axis=0),
+        )
+
+    def _trigger_gradients(
+        self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
+    ) -> tuple[float, Floats]:
         layer = self._embeddings()
         slots = len(variants[0].encodings[0].trigger_positions)
         device = layer.weight.device

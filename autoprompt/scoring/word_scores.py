@@ -143,14 +143,22 @@ class WordScorer:
         return {word: ids[0] for word, ids in self._ids_in(frame).items() if len(ids) == 1}
 
     def variants(self, frame: Frame) -> int:
-        """Forward passes a sequence in a frame: one for each token count among the words."""
-        counted = {
-            self._token_count(frame, word) for word in self.words if word not in self.one_token
-        }
+        """Forward passes an example in a frame: one at least for each token count of the words."""
+        groups: dict[int, list[Ids]] = {}
+        for word in self.words:
+            if word not in self.one_token:
+                with suppress(VerbalizerError):
+                    ids = self._checked_ids(frame, word)
+                    groups.setdefault(len(ids), []).append(ids)
         # The others take one pass together, where they are scored at all.
-        if any(self._token_count(frame, word) for word in self.one_token):
-            counted.add(1)
-        return len(counted - {0})
+        if 1 not in groups and any(self._token_count(frame, word) for word in self.one_token):
+            groups[1] = [(0,)]
+        return sum(ways_of(self.model, np.array(ids)) for ids in groups.values())
+
+    def unpaid(self, frame: Frame, examples: Sequence[Example]) -> int:
+        """How many forward passes the scores of examples would take that no one has paid for."""
+        paid = self._paid.get(frame.key, set())
+        return len({example.key for example in examples} - paid) * self.variants(frame)
 
     def begin(self) -> None:
         """Begin a new amount of work: `spent` starts at nothing."""
@@ -188,15 +196,13 @@ class WordScorer:
         for masks, group in self._groups_of(frame).items():
             encodings = self.model.encoder.encode(frame, examples, masks)
             self.truncated += sum(encoding.is_shortened for encoding in encodings)
+            ways, tokens = ways_of(self.model, group.ids), 0
             for rows in self._by_block(keys):
                 part = [encodings[row] for row in rows]
-                found = word_log_probabilities(self.model, part, group.ids)
+                found, cost = word_log_probabilities(self.model, part, group.ids)
                 result[np.ix_(rows, group.columns)] = found
-            self.spent += Spent(
-                forwards=len(fresh),
-                recomputed=again,
-                tokens=sum(len(encoding.ids) for encoding in encodings),
-            )
+                tokens += cost.tokens
+            self.spent += Spent(forwards=ways * len(fresh), recomputed=ways * again, tokens=tokens)
         return dict(zip(keys, result, strict=True))
 
     def _by_block(self, keys: Sequence[Key]) -> list[list[int]]:
@@ -255,9 +261,15 @@ class WordScorer:
             kept -= len(self._cache.pop(oldest))
 
 
+def ways_of(model: LanguageModel, ids: NDArray[np.int64]) -> int:
+    """How many sequences an example takes, for words of one token count: `(words, tokens)` ids."""
+    _, way = model.encoder.asked([], ids)
+    return 1 + int(way.max(initial=0))
+
+
 def word_log_probabilities(
     model: LanguageModel, encodings: Sequence[Encoding], ids: NDArray[np.int64]
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], Spent]:
     """Scores of words of one token count.
 
     Args:
@@ -266,7 +278,8 @@ def word_log_probabilities(
         ids: shape `(words, tokens)`, the words' token ids.
 
     Returns:
-        Shape `(encodings, words)`: the mean log-probability of a word's tokens.
+        Shape `(encodings, words)`: the mean log-probability of a word's tokens; and what that
+        cost.
     """
     tokens, inverse = np.unique(ids, return_inverse=True)
     inverse = inverse.reshape(ids.shape)  # (words, tokens): indices into `tokens`
@@ -276,7 +289,7 @@ def word_log_probabilities(
     found = found.reshape(ways, len(encodings), *found.shape[1:])
     masks = np.arange(ids.shape[1])
     result: NDArray[np.float32] = found[way[:, None], :, masks, inverse].mean(axis=1).T
-    return result
+    return result, Spent(forwards=len(asked), tokens=sum(len(one.ids) for one in asked))
 
 
 class _Group:

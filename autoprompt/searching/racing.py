@@ -115,6 +115,21 @@ class Race:
         lead = rival.likelihoods(start, seen) - likelihoods
         return BEHIND if _clearly_positive(lead, examples, self._level / looks) else None
 
+    def on_all(self, value: float, start: int, count: int) -> float:
+        """What a mean over some rows says on the scale of means over all of them.
+
+        Args:
+            value: mean tempered log-likelihood of the `count` rows from `start` on.
+            start, count: the rows. From row 0 on a value stands for itself.
+
+        Returns:
+            The best value on all rows, plus the lead on the candidate that has it.
+        """
+        if not start or 0 not in self._best:
+            return value
+        best = self._best[0]
+        return best.value + value - float(best.likelihoods(start, count).mean())
+
     def _rival(self, start: int) -> _Incumbent | None:
         """The best on the rows from `start` on, of the incumbents that were scored on them all."""
         able = [found for first, found in sorted(self._best.items()) if first <= start]

@@ -78,7 +78,7 @@ class Refiner:
         self.runner = runner
         self.plan = plan
         # Fitted words are judged on the folds that they were not fitted on: a batch must hold
-        # every label outside each fold.
+        # every label outside each fold, so two examples of each at least.
         fewest = FOLDS * len(runner.task.labels)
         batch = min(len(runner.data.fit), max(settings.batch, fewest))
         screens = runner.exact is not runner
@@ -208,6 +208,7 @@ class Refiner:
         """Words that are fitted to each candidate, on the folds that do not judge it."""
         runner = self.runner
         scorer, data = runner.scorer, runner.data
+        all_folds = data.folds if data.fit_count else np.zeros(len(data.fit), dtype=np.int64)
         single = scorer.single_tokens(runner.bare_frame(start))
         column = {word: place for place, word in enumerate(single)}
         candidates = {
@@ -217,7 +218,7 @@ class Refiner:
 
         def loss(word_scores: NDArray[np.float32], rows: Ints) -> float:
             gold = data.fit_gold[rows]
-            folds = data.folds[rows] if data.fit_count else np.zeros(len(rows), dtype=np.int64)
+            folds = all_folds[rows]
             found = np.empty((len(rows), len(candidates)))
             evidence = Evidence(word_scores, gold, column)
             for fold in np.unique(folds):
@@ -234,7 +235,8 @@ class Refiner:
                 found[held] = label_scores(word_scores[held], groups, start.aggregation)
             return -float(tempered_log_likelihoods(Scored(log_softmax(found), gold)).mean())
 
-        return JointWords(np.array([[token] for token in single.values()]), loss)
+        ids = np.array([[token] for token in single.values()])
+        return JointWords(ids, loss, all_folds)
 
     def _beginnings(self, outcomes: Sequence[tuple[int, Outcome]]) -> list[dict[str, Any]]:
         """The lines at their start: the likeliest prompts of different templates."""

@@ -140,7 +140,9 @@ def select(
         tried = [item for item in full if item[0] >= seeds or item[0] in again]
         winner = max(tried or own, key=_on_dev)
     gains = {one.item[0]: one.gain for one in compared} | {baseline[0]: 0.0}
-    ranked = sorted(full, key=lambda item: (-gains[item[0]], item[0]))
+    # The winner, then those it was chosen among: float32 is to have its word on these.
+    places = {one.item[0]: 1 for one in contenders} | {winner[0]: 0}
+    ranked = sorted(full, key=lambda item: (places.get(item[0], 2), -gains[item[0]], item[0]))
     if rule == BEST_ON_DEV:
         ranked = sorted(full, key=_on_dev, reverse=True)
     return Selection(

@@ -326,19 +326,23 @@ class StudyLoop:
             # Before the trial is told: what the storage calls finished has its scores.
             kept = self._scores.keep(outcome.prompt.digest, outcome.scored)
             self._claims.note(trial, kept)
-        if outcome.start == 0:  # else the rungs are of other examples
-            self._claims.report(trial, outcome.reports)
+        start = outcome.start
+        reports = {
+            start + seen: self.race.on_all(value, start, seen)
+            for seen, value in outcome.reports.items()
+        }
+        self._claims.report(trial, reports)
         self._claims.note(trial, in_parts(OUTCOME, outcome_record(outcome)))
         if outcome.repeats is not None:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it
             # would pull the next proposals to the same place. Optuna has no state for it but FAIL.
             self._claims.tell(trial, TrialState.FAIL)
-        elif outcome.value is None or outcome.start or kind in (FIRST, REFINED):
-            # A value on dev alone does not compare, and what was not composed has no parameters:
-            # the sampler is to learn from neither.
+        elif outcome.value is None or kind in (FIRST, REFINED):
+            # What was not composed has no parameters that the sampler could learn from.
             self._claims.tell(trial, TrialState.PRUNED)
         else:
-            self._claims.tell(trial, TrialState.COMPLETE, outcome.value)
+            value = self.race.on_all(outcome.value, start, outcome.seen)
+            self._claims.tell(trial, TrialState.COMPLETE, value)
 
     # -- what is known ------------------------------------------------------------------------
 

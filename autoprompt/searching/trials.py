@@ -323,8 +323,8 @@ class TrialRunner:
                 break
             if droppable and race.verdict_on(scored, start) is not None:
                 run = max(rung, self.data.fit_count) if is_fitted(candidate) and not start else rung
-                saved = (sizes[-1] - run) * self.scorer.variants(prompt.frame)
-                self.scorer.spent += Spent(saved=saved)
+                left = self.data.examples[start + run : start + sizes[-1]]
+                self.scorer.spent += Spent(saved=self.scorer.unpaid(prompt.frame, left))
                 return Outcome(prompt, None, None, rung, reports, scored, start=start)
         value = reports[sizes[-1]]
         metric = scored.metric(self.task.metric)

@@ -87,10 +87,12 @@ class JointWords:
         ids: shape `(words, 1)`, tokens of the words that may be chosen.
         loss: from the words' scores of shape `(examples, words)` and the examples' rows to a loss
             in nats, fitted and judged on different folds.
+        folds: shape `(train,)`, the fold of each train example.
     """
 
     ids: NDArray[np.int64]
     loss: Callable[[NDArray[np.float32], Ints], float]
+    folds: Ints
 
 
 class TriggerObjective:
@@ -161,8 +163,8 @@ class TriggerObjective:
         """The loss of each candidate with label words that are fitted to it."""
         base = self._encoded(candidates[0], rows, 1)
         encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
-        scores = word_log_probabilities(model, encodings, words.ids)
-        self.spent += Spent(forwards=len(encodings), tokens=sum(len(e.ids) for e in encodings))
+        scores, cost = word_log_probabilities(model, encodings, words.ids)
+        self.spent += cost
         sets = scores.reshape(len(candidates), len(rows), -1)
         return np.array([words.loss(one, rows) for one in sets])
 
@@ -172,10 +174,8 @@ class TriggerObjective:
         for masks, (columns, ids) in self._groups.items():
             base = self._encoded(candidates[0], rows, masks)
             encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
-            words[:, columns] = word_log_probabilities(model, encodings, ids)
-            self.spent += Spent(
-                forwards=len(encodings), tokens=sum(len(one.ids) for one in encodings)
-            )
+            words[:, columns], cost = word_log_probabilities(model, encodings, ids)
+            self.spent += cost
         scores = label_scores(words, self._columns(), self.verbalizer.aggregation)
         sets = scores.reshape(*shape, -1)
         if self.settings.by_accuracy:

@@ -22,6 +22,7 @@ from autoprompt.prompts import Frame
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import Ints
+from autoprompt.scoring.word_scores import ways_of
 from autoprompt.searching.trigger_objective import (
     Ids,
     JointWords,
@@ -150,8 +151,10 @@ class TriggerSearch(TriggerObjective):
             variants = self._variants(ids, part)
             _, found = self.model.trigger_gradients(variants, self.gold[part], self.loss)
             gradients += found * len(part) / len(rows)
-            passes = len(part) * len(variants)
-            tokens = sum(len(one.ids) for variant in variants for one in variant.encodings)
+            ways = [ways_of(self.model, variant.ids) for variant in variants]
+            passes = len(part) * sum(ways)
+            lengths = [sum(len(one.ids) for one in variant.encodings) for variant in variants]
+            tokens = sum(way * length for way, length in zip(ways, lengths, strict=True))
             self.spent += Spent(forwards=passes, tokens=tokens, backwards=passes)
         scores = gradients @ self._embeddings.T.astype(np.float64)
         promised: Floats = scores[np.arange(len(ids)), list(ids)][:, None] - scores
@@ -236,7 +239,25 @@ class TriggerSearch(TriggerObjective):
             return np.arange(most)
         order = shuffled_by_label(self.examples, derive_seed(self.seed, "batch", step, use))
         index = {id(example): row for row, example in enumerate(self.examples)}
-        return np.array(sorted(index[id(example)] for example in order[:most]))
+        rows = [index[id(example)] for example in order]
+        if self.words is not None:
+            rows = self._in_two_folds(rows, self.words.folds)
+        return np.array(sorted(rows[:most]))
+
+    def _in_two_folds(self, rows: Sequence[int], folds: Ints) -> list[int]:
+        """Rows with two of each label in front, of different folds where there are such.
+
+        Words that are judged on one fold are fitted on the others, which need every label.
+        """
+        first: dict[int, int] = {}
+        second: dict[int, int] = {}
+        for row in rows:
+            label = int(self.gold[row])
+            if label not in first:
+                first[label] = row
+            elif label not in second and folds[row] != folds[first[label]]:
+                second[label] = row
+        return list(dict.fromkeys([*first.values(), *second.values(), *rows]))
 
 
 def allowed_tokens(model: OpenModel) -> NDArray[np.bool_]:

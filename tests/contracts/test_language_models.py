@@ -708,3 +708,17 @@ def test_demonstrations_chosen_for_each_input_are_encoded_as_if_all_saw_them(
     assert model.encoder.word_ids(choosing, "great") == model.encoder.word_ids(plain, "great")
     (probe,) = model.encoder.encode(choosing, [Example({"text": "text"})])
     assert model.encoder.record(choosing, ["great"]).probe == probe.ids
+
+
+def test_words_of_all_lengths_see_the_same_demonstrations(model: TransformerModel) -> None:
+    """Else labels were compared by what different prompts say."""
+    encoder = model.encoder
+    template = Template.parse("{demonstrations}{text} it was {mask}")
+    shown = Frame(template, demonstrations=("a good film it was great ",) * 40)
+    left_out = set()
+    for count in range(24):
+        one = [Example({"text": "good " * count})]
+        numbers = {encoder.encode(shown, one, masks)[0].left_out for masks in (1, 2, 4, 8)}
+        assert len(numbers) == 1
+        left_out |= numbers
+    assert len(left_out) > 1

@@ -93,9 +93,17 @@ def test_another_precision_is_refused_on_resume(
     search: Search, run: Path, taught: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
-    ended = search(copy, "--model", taught, "--resume", trials=TRIALS)
+    ended = search(copy, "--model", taught, "--dtype", "float32", "--resume", trials=TRIALS)
     assert ended.code == 2
     assert "screening was 'bfloat16', is 'float32'" in ended.err
+
+
+def test_a_resumed_run_keeps_its_precision_whatever_the_probe_says_now(
+    search: Search, run: Path, taught: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert search(copy, "--model", taught, "--resume", trials=TRIALS).code == 0
+    assert reproducible(copy) == reproducible(run)
 
 
 def test_rescoring_in_the_same_precision_changes_nothing(

@@ -245,6 +245,20 @@ def test_words_that_end_differently_share_a_sequence(gpt2: PromptEncoder) -> Non
     assert way.tolist() == [0, 1, 0]
 
 
+def test_every_sequence_is_counted(family_models: Callable[[str], TransformerModel]) -> None:
+    """Words of one token count whose first tokens differ are not read in one pass."""
+    model, given = family_models("gpt2"), frame("{text} It was {mask}.")
+    words = ["great", "very good", "very bad", "rather dull"]
+    ids = [model.encoder.word_ids(given, word) for word in words]
+    heads = {(len(one), one[:-1]) for one in ids}
+    scorer = WordScorer(model, words)
+    scorer.scores(given, FILM)
+    assert len(heads) >= 3
+    assert scorer.variants(given) == scorer.spent.forwards == len(heads)
+    assert scorer.unpaid(given, FILM) == 0
+    assert scorer.unpaid(given, [Example({"text": "news"})]) == len(heads)
+
+
 def test_a_word_that_only_one_token_may_be_is_left_out_of_scoring(
     family_models: Callable[[str], TransformerModel],
 ) -> None:

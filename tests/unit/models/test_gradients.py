@@ -247,13 +247,47 @@ def test_the_hook_goes_when_the_model_fails(
     case = cases("bert")
 
     def failing(batch: Sequence[Encoding]) -> torch.Tensor:
-        raise torch.OutOfMemoryError("out of memory")
+        raise RuntimeError("broken")
 
     monkeypatch.setattr(case.model, "packed", None)  # which has no hook
     monkeypatch.setattr(case.model, "_mask_logits", failing)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(RuntimeError, match="broken"):
         case.model.trigger_gradients(case.variants, GOLD, LabelLoss())
     assert not case.model.module.get_input_embeddings()._forward_hooks
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_gradient_that_does_not_fit_is_taken_in_parts(
+    cases: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    case = cases("bert")
+    loss, gradient = case.model.trigger_gradients(case.variants, GOLD, LabelLoss())
+    plain, ran = case.model._moved_logits, []
+
+    def limited(batch: Sequence[Encoding], delta: torch.Tensor) -> torch.Tensor:
+        if len(batch) > most:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9")
+        ran.append(len(batch))
+        return plain(batch, delta)
+
+    monkeypatch.setattr(case.model, "_moved_logits", limited)
+    in_parts = case.model.trigger_gradients(case.variants, GOLD, LabelLoss())
+    assert max(ran) <= most
+    assert in_parts[0] == pytest.approx(loss, abs=1e-5)
+    np.testing.assert_allclose(in_parts[1], gradient, atol=1e-5)
+
+
+def test_a_gradient_of_one_example_that_does_not_fit_is_an_error(
+    cases: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = cases("bert")
+
+    def failing(batch: Sequence[Encoding], delta: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(case.model, "_moved_logits", failing)
+    with pytest.raises(ScoringError, match="gradient of a single sequence"):
+        case.model.trigger_gradients(case.variants, GOLD, LabelLoss())
 
 
 def test_damaged_weights_are_told(tiny_model: TransformerModel) -> None:

@@ -27,8 +27,18 @@ def batch(tiny_model: MaskedLanguageModel) -> list[Encoding]:
     return tiny_model.encoder.encode(frame, [Example({"text": text}) for text in texts])
 
 
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+)
+
+
 def with_memory_for(
-    model: MaskedLanguageModel, most: int, monkeypatch: pytest.MonkeyPatch
+    model: MaskedLanguageModel,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+    error: RuntimeError = NO_MEMORY[0],
 ) -> list[int]:
     """Let the model run out of memory above `most` sequences; returns the sizes that it ran."""
     ran: list[int] = []
@@ -36,7 +46,7 @@ def with_memory_for(
 
     def limited(batch: Sequence[Encoding]) -> torch.Tensor:
         if len(batch) > most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         ran.append(len(batch))
         return plain(batch)
 
@@ -55,15 +65,17 @@ def test_batches_keep_the_token_budget(
     assert max(ran) * min(len(encoding.ids) for encoding in batch) <= 24
 
 
+@pytest.mark.parametrize("error", NO_MEMORY, ids=("cuda", "cpu", "mps"))
 @pytest.mark.parametrize("most", [1, 2, 4])
 def test_a_batch_that_does_not_fit_is_halved(
     tiny_model: MaskedLanguageModel,
     batch: list[Encoding],
     monkeypatch: pytest.MonkeyPatch,
     most: int,
+    error: RuntimeError,
 ) -> None:
     wanted = tiny_model.log_probabilities(batch, TOKENS)
-    ran = with_memory_for(tiny_model, most, monkeypatch)
+    ran = with_memory_for(tiny_model, most, monkeypatch, error)
     np.testing.assert_allclose(tiny_model.log_probabilities(batch, TOKENS), wanted, atol=1e-5)
     assert sum(ran) == len(batch)
     assert max(ran) <= most

@@ -291,3 +291,26 @@ class TestRestoring:
             race.verdict_on(part(scored, 0, 36))
         assert len(reads) == 1
         assert reads[0] is best
+
+
+class TestOnAll:
+    """Means over the last rows beside means over all."""
+
+    def test_a_value_on_all_rows_stands_for_itself(self) -> None:
+        race = race_against(random_candidates(0, 1, 90)[0])
+        assert race.on_all(-0.4, 0, 30) == -0.4
+
+    def test_the_best_keeps_its_value_on_whatever_rows(self) -> None:
+        (best,) = random_candidates(0, 1, 90)
+        race = race_against(best)
+        for count in (24, 40):
+            value = value_of(part(best, 50, 50 + count))
+            assert race.on_all(value, 50, count) == pytest.approx(value_of(best))
+
+    def test_a_lead_stays_a_lead(self) -> None:
+        (best,) = random_candidates(0, 1, 90)
+        value = value_of(part(best, 50, 90)) + 0.1
+        assert race_against(best).on_all(value, 50, 40) == pytest.approx(value_of(best) + 0.1)
+
+    def test_nothing_to_compare_with_changes_nothing(self) -> None:
+        assert Race(90).on_all(-0.4, 50, 40) == -0.4

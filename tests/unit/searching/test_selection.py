@@ -151,6 +151,16 @@ def test_finalists_are_ranked_by_likelihood() -> None:
     assert len(values) == 3
 
 
+def test_the_winner_and_its_rivals_lead_the_finalists() -> None:
+    """In whatever order their likelihoods are: float32 must have its word on them."""
+    case = Case().add(scored(40, 0.5)).add(scored(60, 1.0))
+    for _ in range(9):
+        case.add(scored(38, 3.0))  # likely, but less accurate than the seed
+    found = case.select(seeds=1)
+    assert found.winner[0] == 1
+    assert found.finalists[0] == found.winner
+
+
 def test_a_run_without_a_scored_seed_is_an_error() -> None:
     with pytest.raises(SearchError, match="no seed prompt was scored"):
         Case().fail().add(scored(60, 2.0)).select(seeds=1)

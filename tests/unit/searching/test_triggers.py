@@ -723,6 +723,29 @@ def test_what_is_spent_is_what_ran(
 # -- words that are fitted to each candidate --------------------------------------------------
 
 
+@pytest.mark.parametrize("rare", [2, 3])
+def test_a_batch_holds_every_label_outside_each_fold(
+    tiny_model: MaskedLanguageModel, rare: int
+) -> None:
+    """Else the words that a fold is judged by could not be fitted."""
+    labels = ["bad"] * 60 + ["great"] * rare
+    examples = [Example({"text": f"film {n}"}, label) for n, label in enumerate(labels)]
+    gold = np.array([["bad", "great"].index(label) for label in labels])
+    folds = np.array([0] * 30 + [1] * 30 + [0, 1, 1][:rare])
+    search = search_on(
+        tiny_model,
+        settings=TriggerSettings(batch=8, accumulation=1),
+        examples=examples,
+        gold=gold,
+        words=JointWords(np.array([[5]]), lambda _scores, _rows: 0.0, folds),
+    )
+    for step in range(20):
+        rows = search._batches(step, 0)
+        assert len(rows) == len(set(rows.tolist())) == 8
+        for fold in (0, 1):
+            assert set(gold[rows[folds[rows] != fold]]) == {0, 1}
+
+
 def test_joint_words_judge_the_candidates(tiny_model: MaskedLanguageModel) -> None:
     model = Counting(tiny_model)
     names = ["great", "bad", "film", "warm"]
@@ -733,7 +756,7 @@ def test_joint_words_judge_the_candidates(tiny_model: MaskedLanguageModel) -> No
         asked.append((scores.shape, rows.tolist()))
         return float(scores[:, 2].mean() - scores[:, 3].mean())
 
-    search = search_on(model, words=JointWords(ids, loss))
+    search = search_on(model, words=JointWords(ids, loss, np.zeros(len(EXAMPLES), dtype=np.int64)))
     candidates = [(40, 41), (50, 60), (61, 41)]
     rows = np.array([1, 4, 6])
     found = search.values(candidates, rows)

@@ -52,9 +52,11 @@ def write_report(found: Mapping[str, Any], path: Path) -> None:
             "",
             "## SIGKILL at random moments",
             "",
-            f"One search, killed {kills['kills']} times and resumed each time, ended after "
-            f"{kills['trials']} trials with {'the same' if kills['same'] else 'ANOTHER'} result as "
-            f"the one that was left alone: trials, prompts, scores, ledger, verdict.",
+            f"{kills['kills']} SIGKILLs, each after 0 to {kills['longest life']} seconds of an "
+            f"attempt, over {kills['searches']} searches of {kills['trials']} trials that were "
+            f"resumed each time. All ended with "
+            f"{'the same' if kills['same'] else 'ANOTHER'} result as the one that was left alone: "
+            f"trials, prompts, scores, ledger, verdict.",
         ]
     if shared := found.get("throughput"):
         lines += [

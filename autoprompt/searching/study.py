@@ -58,7 +58,7 @@ STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, 
 DEADLINE, LIMITS = "deadline", "limits"
 MOST_DEATHS = 3  # workers that may die on a proposal before it counts as failed
 POLL = (0.1, 1.0)  # seconds between looks while others are at work: first, longest
-IDLE = 600.0  # seconds that a worker waits for a search in which nothing goes on
+IDLE = 1800.0  # seconds that a worker waits for a search in which nothing goes on
 
 log = logging.getLogger(__name__)
 

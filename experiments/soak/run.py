@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 with serving() as server:
                     if "throughput" in options.only:
-                        prompts, seconds = (40, 4.0) if short else (60, 8.0)
+                        prompts, seconds = (40, 4.0) if short else (80, 6.0)
                         found["throughput"] = throughput(folder, server, prompts, seconds)
                     if "chaos" in options.only:
                         seeds = range(1 if short else 3)

@@ -63,8 +63,8 @@ def write_report(found: Mapping[str, Any], path: Path) -> None:
             "",
             "## One PostgreSQL, one worker and four",
             "",
-            f"A simulated model takes {shared['simulated seconds a trial']:g} seconds a trial. Counted "
-            f"while all workers were there.",
+            f"A simulated model takes {shared['simulated seconds a trial']:g} seconds a trial; "
+            f"counted while all workers were there.",
             "",
             "| workers | trials a minute | best value | accuracy on the selection data | faults |",
             "|---|---|---|---|---|",

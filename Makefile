@@ -6,13 +6,14 @@ STAMP  := $(VENV)/.installed
 PEERS  ?= .peers
 BENCH  ?=
 
-.PHONY: help install demo test test-all lint bench bench-peers clean
+.PHONY: help install demo test test-all lint soak bench bench-peers clean
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"
 	@echo "make test      run the tests with branch coverage (installs first)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make soak      fuzz the readers; kill, starve and share searches, in a short form"
 	@echo "make bench     measure the claims of speed, write experiments/bench/RESULTS.md"
 	@echo "               (options: make bench BENCH='--jobs J1 --peers $(PEERS)')"
 	@echo "make bench-peers  make $(PEERS), where make bench runs other projects"
@@ -41,6 +42,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: install
+	$(BIN)/python -m experiments.soak.fuzz
+	$(BIN)/python -m experiments.soak.run --short
 
 bench: install
 	$(BIN)/python -m experiments.bench.run $(BENCH)

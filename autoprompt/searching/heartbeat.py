@@ -29,6 +29,7 @@ GRACE = 60.0  # seconds
 LEAST_GRACE = 3.0  # databases round a sign to a second
 SIGNS = 6  # in a grace period
 REAPED = "reaped"
+STOPPING = 15.0  # seconds that a thread may hang on a database that is away
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Heartbeat:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOPPING)
 
     def begin(self, trial_id: int) -> None:
         """Give signs for a trial from now on."""

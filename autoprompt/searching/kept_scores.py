@@ -15,6 +15,8 @@ from autoprompt.runs import RunDirectory
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.searching.records import SCORES, in_parts, joined
 
+MOST_BYTES = 2**27  # of unpacked scores: who wrote them may mean ill
+
 
 class KeptScores:
     """Keeps scores on the selection data, by prompt.
@@ -70,8 +72,11 @@ def packed(scores: Floats) -> str:
 def unpacked(text: Any) -> Floats | None:
     """The scores of a text; None where it is damaged."""
     try:
-        content = zlib.decompress(base64.b64decode(text, validate=True))
+        inflating = zlib.decompressobj()
+        content = inflating.decompress(base64.b64decode(text, validate=True), MOST_BYTES)
+        if not inflating.eof:
+            return None
         found: Floats = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, TypeError, EOFError, zlib.error):
         return None
-    return found
+    return found if found.ndim == 2 and found.dtype.kind == "f" else None

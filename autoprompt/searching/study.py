@@ -10,7 +10,6 @@ the others joined it. Each looks at what all have finished and are at, and claim
 
 from __future__ import annotations
 
-import bisect
 import logging
 import time
 import warnings
@@ -21,32 +20,25 @@ from typing import Any
 import optuna
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from autoprompt.errors import AutopromptError, OutageError, SearchError
-from autoprompt.objective import Scored
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import NO_NEW, Budget
 from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.claims import Claims, LostTrialError, View
 from autoprompt.searching.heartbeat import GRACE, Heartbeat
-from autoprompt.searching.kept_scores import KeptScores
-from autoprompt.searching.paid import restore_paid
+from autoprompt.searching.knowledge import Knowledge
 from autoprompt.searching.patience import storage_of
-from autoprompt.searching.racing import Race
 from autoprompt.searching.records import (
-    CREATOR,
     FAILURE,
-    KIND,
     LINES_FROM,
     OUTCOME,
     WORKER,
     Record,
-    candidate_of,
     in_parts,
     outcome_record,
-    record_of,
 )
 from autoprompt.searching.refinement import Step
 from autoprompt.searching.stages import (
@@ -60,16 +52,13 @@ from autoprompt.searching.stages import (
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
-from autoprompt.tasks.examples import split_digest
-
-__all__ = ["KIND", "StudyLoop", "Worker"]
 
 STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 DEADLINE, LIMITS = "deadline", "limits"
 MOST_DEATHS = 3  # workers that may die on a proposal before it counts as failed
 POLL = (0.1, 1.0)  # seconds between looks while others are at work: first, longest
-IDLE = 600.0  # seconds that a worker waits for a search in which nothing goes on
+IDLE = 1800.0  # seconds that a worker waits for a search in which nothing goes on
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +79,7 @@ class Worker:
     grace: float = GRACE
 
 
-class StudyLoop:
+class StudyLoop(Knowledge):
     """Runs trials until the budget ends.
 
     Args:
@@ -113,23 +102,11 @@ class StudyLoop:
         prepared: Spent,
         worker: Worker | None = None,
     ) -> None:
+        super().__init__(runner, stages, run, prepared, (worker or Worker()).shared)
         self.study = study
-        self.table = runner.table
-        self.runner = runner
         self.budget = budget
-        self.stages = stages
-        self.seed = runner.seed
         self.worker = worker or Worker()
-        self.race = Race(len(runner.data.examples))
-        self.best: Outcome | None = None
-        self.records: list[Record] = []
-        self.by_proposal: dict[int, Record] = {}
-        self.by_digest: dict[str, int] = {}
-        self.spent = prepared
-        self.own_seconds = prepared.seconds
         self._templates_are_written = False
-        examples = split_digest(runner.data.examples)
-        self._scores = KeptScores(run, examples, self.worker.shared)
         self._heartbeat = Heartbeat(study, storage_of(study), self.worker.grace)
         self._claims = Claims(study, self._heartbeat, self.worker.creates)
         self.name = self._claims.name
@@ -151,7 +128,7 @@ class StudyLoop:
         with self._heartbeat:
             while True:
                 view = self._claims.view()
-                self._take_in(view, progress)
+                self._take_in(view.finished, progress)
                 record, reason = self._next(view, started)
                 if record is not None:
                     progress(self.by_proposal[record.proposal], self.spent)
@@ -279,11 +256,6 @@ class StudyLoop:
         params = dict(trial.params)
         return Record(index, outcome, None, outcome.spent, params, outcome.line, **by)
 
-    def _runner_of(self, index: int) -> TrialRunner:
-        """Who scores a proposal: seeds, and what shares their forward passes, are not screened."""
-        exact = self.table.seeds + len(self.stages.openings)
-        return self.runner.exact if index < exact else self.runner
-
     def _candidate(self, trial: Trial, index: int, kind: str) -> Candidate:
         if kind == FIRST:
             return self.stages.first(index)
@@ -350,96 +322,7 @@ class StudyLoop:
         """Read finished trials, so that this process knows what an uninterrupted one knows."""
         if self.worker.creates and (zombies := self._claims.give_back_own()):
             log.info("%d interrupted trials will be run again", zombies)
-        self._take_in(self._claims.view())
-
-    def _take_in(self, view: View, progress: Callable[[Record, Spent], None] | None = None) -> None:
-        """Remember the trials that were finished since the last look, by whomever."""
-        for proposal, trial in sorted(view.finished.items()):
-            if proposal in self.by_proposal:
-                continue  # this process's own
-            record = self._record_of(trial)
-            if record.outcome is not None:
-                scorer = self._runner_of(proposal).scorer
-                restore_paid(scorer, self.runner.task, self.runner.data, record.outcome.paid)
-                if record.outcome.repeats is None:
-                    self._scores.heard(record.outcome.prompt.digest, trial.user_attrs)
-            self._remember(record)
-            if progress is not None:
-                progress(self.by_proposal[proposal], self.spent)
-
-    def _record_of(self, trial: FrozenTrial) -> Record:
-        try:
-            record = record_of(trial)
-        except (AutopromptError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise SearchError(
-                f"trial {trial.number} of the study cannot be read ({error}); the database was "
-                f"changed by another program: restore it from a backup"
-            ) from error
-        assert record is not None
-        return record
-
-    def _remember(self, record: Record) -> None:
-        bisect.insort(self.records, record, key=lambda known: known.proposal)
-        self.by_proposal[record.proposal] = record
-        self.spent += record.spent
-        if record.worker == CREATOR:
-            self.own_seconds += record.spent.seconds
-        outcome = record.outcome
-        if outcome is None:
-            return
-        if outcome.repeats is None:
-            first = self.by_digest.setdefault(outcome.prompt.digest, record.proposal)
-            if first != record.proposal:
-                # Two workers scored one prompt at the same time: it counts once.
-                self._repeats_another(max(first, record.proposal), min(first, record.proposal))
-                self.by_digest[outcome.prompt.digest] = min(first, record.proposal)
-                return
-            self.race.finish(outcome.value, lambda: self.scored_of(outcome), outcome.start)
-            if not outcome.start and outcome.value == self.race.incumbent:
-                self.best = outcome
-
-    def _repeats_another(self, later: int, first: int) -> None:
-        known = self.by_proposal[later]
-        assert known.outcome is not None
-        repeated = replace(known, outcome=replace(known.outcome, scored=None, repeats=first))
-        self.by_proposal[later] = repeated
-        place = bisect.bisect_left(self.records, later, key=lambda record: record.proposal)
-        self.records[place] = repeated
-
-    def scored_of(self, outcome: Outcome) -> Scored:
-        """A finished trial's per-example scores on the selection data that judges it.
-
-        Those whose file is lost or damaged are computed again.
-        """
-        if outcome.scored is not None:
-            return outcome.scored
-        prompt, start = outcome.prompt, outcome.start
-        found = self._scores.read(prompt.digest)
-        if found is not None and len(found) == outcome.seen:
-            return Scored(found, self.runner.data.gold[start : start + len(found)])
-        log.warning("the scores of prompt %s are lost; they are computed again", prompt.digest)
-        exact = self.runner.exact
-        runner = exact if outcome.precision == exact.scorer.model.precision else self.runner
-        scored = runner.selection_scores(candidate_of(outcome), prompt, outcome.seen)
-        self._scores.keep(prompt.digest, scored)
-        return scored
-
-    def _seen_before(self, digest: str) -> Outcome | None:
-        proposal = self.by_digest.get(digest)
-        if proposal is None:
-            return None
-        outcome = self.by_proposal[proposal].outcome
-        assert outcome is not None
-        return replace(outcome, repeats=proposal)
-
-    def _repeats(self) -> int:
-        count = 0
-        for record in reversed(self.records):
-            new = record.outcome is not None and record.outcome.repeats is None
-            if new or record.proposal < self.table.seeds:
-                break
-            count += 1
-        return count
+        self._take_in(self._claims.view().finished)
 
     # -- limits that hold for all workers -------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Kill a single search at random moments, many times, and compare its end with an undisturbed one.
 
-Each attempt is a fork of a process that has the libraries loaded, so that most of its life is the
-search itself and not Python's start.
+Each attempt is a fork of a process that has the libraries and the model loaded, so that most of its
+life is the search itself and not Python's start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from experiments.soak.material import search_arguments
 
 MACHINES = ("seconds", "recomputed", "tokens")  # what a clock or an interruption changes
-LONGEST_LIFE = 4.0  # seconds of an attempt, at first
+SHARE = 0.2  # of an undisturbed search, that an attempt lives beyond its first trial at most
 PATIENCE = 1800  # seconds for an attempt that is not killed
 
 
@@ -33,38 +33,57 @@ def kills(folder: Path, wanted: int, prompts: int, seed: int = 0) -> dict[str, A
         prompts: the budget.
         seed: of the moments.
     """
-    import autoprompt.pipeline  # loaded once, for all forks
-
-    del autoprompt
+    _load_once()
     draw = random.Random(seed)
-    whole, run = folder / "whole" / "run", folder / "killed" / "run"
-    for path in (whole, run):
-        path.parent.mkdir(parents=True)
+    whole = folder / "whole" / "run"
+    whole.parent.mkdir(parents=True)
+    began = time.monotonic()
     assert _attempt(search_arguments(whole, prompts), None) == 0
-    died = early = 0
-    life = LONGEST_LIFE
-    while died < wanted:
-        resume = ["--resume"] if run.exists() else []
-        before = _finished(run)
-        code = _attempt(search_arguments(run, prompts, *resume), draw.uniform(0, life))
-        if code == -signal.SIGKILL:
-            died += 1
-            early += not resume
-            # The kills are to fall all over the search: its end should come about with the last.
-            ahead = _finished(run) / prompts > (died + 1) / wanted
-            life *= 0.8 if ahead else 1.1 if _finished(run) == before else 1.0
-        elif code == 0:
-            break
-        else:
-            raise RuntimeError(f"an attempt ended with {code}; see {folder / 'attempts.log'}")
-        print(f"{died} kills, {_finished(run)} trials", file=sys.stderr, flush=True)
-    while (code := _attempt(search_arguments(run, prompts, "--resume"), None)) != 0:
-        raise RuntimeError(f"the last attempt ended with {code}")
+    life = _begin_of(whole) + SHARE * (time.monotonic() - began)
+    wanted_result = reproducible(whole)
+    died, ends = [], []
+    while sum(died) < wanted:
+        # A search that ends before all kills were dealt is followed by another.
+        run = folder / f"killed-{len(ends)}" / "run"
+        run.parent.mkdir()
+        died.append(0)
+        while True:
+            resume = ["--resume"] if run.exists() else []
+            left = draw.uniform(0, life) if sum(died) < wanted else None
+            code = _attempt(search_arguments(run, prompts, *resume), left)
+            if code == 0:
+                break
+            if code != -signal.SIGKILL:
+                raise RuntimeError(f"an attempt ended with {code}; see {folder}")
+            died[-1] += 1
+            print(f"{sum(died)} kills, {_finished(run)} trials", file=sys.stderr, flush=True)
+        ends.append(reproducible(run) == wanted_result)
     return {
-        "kills": died,
-        "trials": _finished(run),
-        "same": reproducible(run) == reproducible(whole),
+        "kills": sum(died),
+        "searches": len(ends),
+        "trials": len(wanted_result["trials"]),
+        "longest life": round(life, 1),
+        "same": all(ends),
     }
+
+
+def _load_once() -> None:
+    """Load libraries and model, for all forks."""
+    import autoprompt.pipeline
+    from autoprompt.models import loading
+
+    model = loading.load_model("embedded", dtype="float32")
+    loading.load_model = lambda *_, **__: model  # type: ignore[assignment]
+    del autoprompt
+
+
+def _begin_of(run: Path) -> float:
+    """Seconds until the first trial of a finished search."""
+    lines = (run / "log.txt").read_text(encoding="utf-8").splitlines()
+    made = (run / ".lock").stat().st_ctime
+    first = next(line for line in lines if " trial 0: " in line)
+    when = time.mktime(time.strptime(first[:19], "%Y-%m-%d %H:%M:%S"))
+    return max(when - made, 0.0) + 1.0
 
 
 def reproducible(run: Path) -> dict[str, Any]:

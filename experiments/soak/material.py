@@ -28,19 +28,19 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def begun(
-    arguments: list[str], log: Path, seconds: float = 0.0, **more: str
+    arguments: list[str], log: Path, seconds: str = "0", **more: str
 ) -> subprocess.Popen[bytes]:
     """Start autoprompt as a process whose output goes to a file.
 
     Args:
         arguments: of its command line.
         log: the file.
-        seconds: that each trial takes longer; see `process`.
+        seconds: how long a trial takes; see `process`.
         more: environment variables.
     """
     with log.open("ab") as handle:
         return subprocess.Popen(
-            [sys.executable, "-m", "experiments.soak.process", str(seconds), *arguments],
+            [sys.executable, "-m", "experiments.soak.process", seconds, *arguments],
             cwd=ROOT,
             env=environment(**more),
             stdin=subprocess.DEVNULL,

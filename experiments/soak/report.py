@@ -52,17 +52,19 @@ def write_report(found: Mapping[str, Any], path: Path) -> None:
             "",
             "## SIGKILL at random moments",
             "",
-            f"One search, killed {kills['kills']} times and resumed each time, ended after "
-            f"{kills['trials']} trials with {'the same' if kills['same'] else 'ANOTHER'} result as "
-            f"the one that was left alone: trials, prompts, scores, ledger, verdict.",
+            f"{kills['kills']} SIGKILLs, each after 0 to {kills['longest life']} seconds of an "
+            f"attempt, over {kills['searches']} searches of {kills['trials']} trials that were "
+            f"resumed each time. All ended with "
+            f"{'the same' if kills['same'] else 'ANOTHER'} result as the one that was left alone: "
+            f"trials, prompts, scores, ledger, verdict.",
         ]
     if shared := found.get("throughput"):
         lines += [
             "",
             "## One PostgreSQL, one worker and four",
             "",
-            f"Each trial takes {shared['simulated seconds a trial']:g} simulated seconds more. "
-            f"Counted while all workers were there.",
+            f"A simulated model takes {shared['simulated seconds a trial']:g} seconds a trial; "
+            f"counted while all workers were there.",
             "",
             "| workers | trials a minute | best value | accuracy on the selection data | faults |",
             "|---|---|---|---|---|",

@@ -48,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 with serving() as server:
                     if "throughput" in options.only:
-                        prompts, seconds = (24, 4.0) if short else (80, 8.0)
+                        prompts, seconds = (40, 4.0) if short else (80, 6.0)
                         found["throughput"] = throughput(folder, server, prompts, seconds)
                     if "chaos" in options.only:
                         seeds = range(1 if short else 3)
-                        found["chaos"] = [chaos(folder, server, 16, 3.0, n) for n in seeds]
+                        found["chaos"] = [chaos(folder, server, 60, 4.0, n) for n in seeds]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(found, indent=2, default=str))

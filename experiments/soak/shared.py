@@ -31,12 +31,12 @@ class Team:
         folder: for its run, `folder/run`, and the processes' output.
         server: where its study is.
         prompts: its budget.
-        seconds: that a trial takes longer; see `process`.
+        seconds: how long a trial takes; see `process`.
         grace: after which a silent worker counts as dead.
     """
 
     def __init__(
-        self, folder: Path, server: Server, prompts: int, seconds: float, grace: float = 60.0
+        self, folder: Path, server: Server, prompts: int, seconds: str, grace: float = 60.0
     ) -> None:
         folder.mkdir(parents=True)
         self.folder, self.run, self.prompts, self.seconds = folder, folder / "run", prompts, seconds
@@ -118,7 +118,7 @@ def throughput(folder: Path, server: Server, prompts: int, seconds: float) -> di
     """One worker against four, on the same budget and a simulated model."""
     found: dict[str, Any] = {}
     for count in (1, 4):
-        team = Team(folder / f"of-{count}", server, prompts, seconds)
+        team = Team(folder / f"of-{count}", server, prompts, f"simulated:{seconds}")
         try:
             team.join(count - 1)
             ended = team.end()
@@ -159,7 +159,7 @@ def rate(trials: list[Any], workers: int) -> dict[str, float]:
 def chaos(folder: Path, server: Server, prompts: int, seconds: float, seed: int) -> dict[str, Any]:
     """Four workers: two are killed, one is frozen, the server restarted; then the creator dies."""
     draw = random.Random(seed)
-    team = Team(folder / f"chaos-{seed}", server, prompts, seconds, grace=6.0)
+    team = Team(folder / f"chaos-{seed}", server, prompts, str(seconds), grace=6.0)
     try:
         team.join(3)
         for worker in team.workers:

@@ -36,11 +36,10 @@ from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import stages
 from autoprompt.searching.claims import Claims
 from autoprompt.searching.paid import restore_paid
-from autoprompt.searching.records import OUTCOME, record_of
+from autoprompt.searching.records import KIND, OUTCOME, record_of
 from autoprompt.searching.refinement import Refiner
 from autoprompt.searching.selection import Selection
 from autoprompt.searching.stages import REFINED
-from autoprompt.searching.study import KIND
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.triggers import TriggerSearch
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,13 @@ import pytest
 from command_line import Ended, autoprompt, environment
 from run_files import document, trials
 
+import autoprompt as ap
 from autoprompt.errors import StorageError, UnknownNameError
+from autoprompt.joining import Worked, join
 from autoprompt.searching.addresses import Address
 from autoprompt.searching.heartbeat import Heartbeat
-from autoprompt.searching.records import CREATOR
+from autoprompt.searching.records import CREATOR, has_result
+from autoprompt.searching.records import joined as joined_value
 from autoprompt.searching.storage import STUDY
 from autoprompt.searching.trials import TrialRunner
 from experiments.soak.ledgers import faults, study_of, workers_of
@@ -207,6 +211,55 @@ def test_a_proposal_on_which_workers_die_counts_as_failed(
     assert search(run).code == 0
     reasons = {row["reason"] for row in trials(run) if row["state"] == "failed"}
     assert "3 workers died while they ran it" in reasons
+
+
+# -- in one process, where that is enough ------------------------------------------------------
+
+REFINED_SPACE = """
+name: refined
+fields: [text]
+labels: [neg, pos]
+seeds:
+  - template: "{text} it was {mask} ."
+    verbalizer: {neg: [terrible], pos: [great]}
+templates:
+  patterns: ["{text} {stem} {mask}{end}"]
+  slots: {stem: [it was, very, a film], end: [" .", " !", ""]}
+triggers: {max_tokens: 2, positions: [own_words, before_mask]}
+"""
+
+
+def test_workers_refine_together(task: Path, model: Path, tmp_path: Path) -> None:
+    run, space = tmp_path / "run", ap.SearchSpace.parse(REFINED_SPACE)
+    examples = ap.Task.load(task)
+    models = [ap.load_model(str(model)) for _ in range(3)]  # transformers loads one at a time
+    parts: list[Worked] = []
+
+    def join_in(own: Any) -> None:
+        until((run / "study.db").is_file, "the study")
+        with join(run) as joined:
+            parts.append(joined.work(examples, space, own))
+
+    threads = [threading.Thread(target=join_in, args=[own]) for own in models[1:]]
+    for thread in threads:
+        thread.start()
+    ap.search(examples, space, models[0], out=run, budget=ap.Budget(trials=14), seed=1)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(parts) == 2
+    address = Address.of_file(run / "study.db")
+    assert faults(run, address, STUDY, 14) == []
+    found, _ = study_of(address, STUDY)
+    steps = [
+        (state["line"], state["step"])
+        for trial in found
+        if has_result(trial)
+        and (state := (joined_value(trial.user_attrs, "outcome") or {}).get("line"))
+    ]
+    assert len(steps) == len(set(steps)) > 2  # no step was taken twice
+    for line in {line for line, _ in steps}:
+        numbers = sorted(step for own, step in steps if own == line)
+        assert numbers == list(range(1, len(numbers) + 1))  # and none was left out
 
 
 # -- refusals -----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from autoprompt.searching.candidates import Candidate, CandidateTable
 from autoprompt.searching.generation import Generated
 from autoprompt.searching.racing import Race
 from autoprompt.searching.recipes import Recipe
-from autoprompt.searching.records import Record
+from autoprompt.searching.records import Record, Running
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.stages import (
     COMPOSED,
@@ -462,3 +462,100 @@ def test_a_generator_that_nothing_asks_for_is_refused(tiny_model: MaskedLanguage
     infiller: Any = SimpleNamespace(name="t5")
     with pytest.raises(InputError, match=r"neither the space .* nor the recipe asks for templates"):
         Stages(runner, FAST, infiller)
+
+
+# -- several workers --------------------------------------------------------------------------
+
+
+def seen(records: list[Record], *running: Running, forwards: int = 0, index: int = 0) -> Done:
+    """What a worker sees while others are at something."""
+    return Done(tuple(records), len(records), forwards, 0.0, 0, index, running)
+
+
+def test_what_others_are_at_counts_as_spent(runner: TrialRunner, seeds: list[Record]) -> None:
+    found = Stages(runner, replace(FAST, share_before_triggers=2.0))
+    most = runner.most_forwards()
+    others = (Running(2, COMPOSED), Running(3, COMPOSED))
+    budget = Budget(trials=5)
+    assert found.next_kind(seen(seeds, *others, index=4), budget) == (COMPOSED, "")
+    assert found.next_kind(seen(seeds, *others, index=4), Budget(trials=4)) == (None, "trials")
+    budget = Budget(forwards=100 + 3 * most)
+    assert found.next_kind(seen(seeds, *others, forwards=100, index=4), budget) == (COMPOSED, "")
+    late = found.next_kind(seen(seeds, *others, forwards=101, index=4), budget)
+    assert late == (None, "forwards")
+
+
+def test_a_step_of_another_worker_counts_as_much_as_a_step_may_take(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found = Stages(runner, FAST)
+    assert found.refiner is not None
+    step = found.refiner.most_forwards()
+    assert found.bound(REFINED) == step > found.bound(COMPOSED) == runner.most_forwards()
+    running = Running(2, REFINED, 0, 2)
+    budget = Budget(forwards=2 * step)
+    used = seen(seeds, running, forwards=step, index=3)
+    assert found.next_kind(used, budget) == (None, "forwards")
+
+
+def test_the_first_step_waits_for_all_trials_before(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found, budget = Stages(runner, FAST), Budget(forwards=10**6)
+    composed = seen(seeds, Running(2, COMPOSED), forwards=500_000, index=3)
+    assert found.next_kind(composed, budget)[0] is None
+    alone = seen(seeds, forwards=500_000, index=2)
+    assert found.next_kind(alone, budget) == (REFINED, "")
+    assert found.lines_from(2, seeds, ()) == 2
+    begun = seen(seeds, Running(2, REFINED, 0, 2), forwards=500_000, index=3)
+    assert found.next_kind(begun, budget) == (REFINED, "")
+    assert found.lines_from(3, seeds, begun.running) == 2
+
+
+def test_no_two_workers_take_the_same_step(runner: TrialRunner, seeds: list[Record]) -> None:
+    found = Stages(runner, FAST)
+    running: list[Running] = []
+    lines = []
+    while found._line(seeds, running) is not None:
+        line = found.line_of(seeds, running)
+        lines.append(line["line"])
+        running.append(Running(2 + len(running), REFINED, line["line"], 2))
+    assert lines == list(range(len(lines)))
+    assert len(lines) > 2
+    # All lines are taken: who comes now composes, or waits where the recipe does not.
+    budget = Budget(forwards=10**9)
+    busy = seen(seeds, *running, forwards=10**8, index=20)
+    assert found.next_kind(busy, budget) == (COMPOSED, "")
+    only = Stages(runner, replace(FAST, composes=False))
+    assert only.next_kind(busy, budget) == (None, NO_NEW)
+
+
+def test_what_is_refined_does_not_change_by_what_is_finished_later(
+    runner: TrialRunner, seeds: list[Record]
+) -> None:
+    found = Stages(runner, FAST)
+    before = found.line_of(seeds)
+    after = found.step(before, seeds).state
+    step = replace(seeds[0], proposal=2, line=after, lines_from=2)
+    better = replace(
+        seeds[1],
+        proposal=3,
+        outcome=replace(seeds[1].outcome, value=0.0),  # type: ignore[type-var]
+    )
+    parents = {found.line_of([*seeds, step, better], [Running(4, REFINED, n, 2)])["parent"]
+               for n in range(3)}  # fmt: skip
+    assert parents <= {0, 1}
+
+
+def test_a_step_that_is_run_again_is_no_step_back(runner: TrialRunner, seeds: list[Record]) -> None:
+    """Proposal 2 was given back, and ran after proposal 3 had made the line's first step."""
+    found = Stages(runner, replace(FAST, parents=1))
+    first = dict(found.line_of(seeds))
+    states = [{**first, "step": number, "stale": 0} for number in (1, 2)]
+    records = [
+        *seeds,
+        replace(seeds[0], proposal=2, line=states[1], lines_from=2),
+        replace(seeds[0], proposal=3, line=states[0], lines_from=2),
+    ]
+    others = [Running(9, REFINED, n, 2) for n in range(20) if n != first["line"]]
+    assert found.line_of(records, others)["step"] == 2

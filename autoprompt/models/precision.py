@@ -17,7 +17,10 @@ from autoprompt.errors import UnknownNameError
 DTYPES = ("auto", "float32", "bfloat16")
 PAYS = 1.3  # times as fast as float32, below which bfloat16 is not worth its error
 REPEATS = 7
-SHAPES = ((512, 768), (768, 3072))  # rows of a batch by a BERT's feed-forward layer
+ROWS = 512  # of a batch
+FEW_ROWS = 16
+LAYER = (768, 3072)  # a BERT's feed-forward layer
+HOPELESS = 0.5  # on a few rows; where bfloat16 is emulated, products of a batch take seconds each
 
 
 def screening_dtype(name: str, device: str) -> torch.dtype:
@@ -40,12 +43,23 @@ def screening_dtype(name: str, device: str) -> torch.dtype:
 @cache
 def bfloat16_gain(device: str) -> float:
     """How many times as fast as float32 matrix products are in bfloat16; measured once."""
-    return _seconds(torch.float32, device) / _seconds(torch.bfloat16, device)
+    return measured_gain(device)
 
 
-def _seconds(dtype: torch.dtype, device: str) -> float:
+def measured_gain(device: str) -> float:
+    """The same, measured now."""
+    on_few = _gain(FEW_ROWS, device)
+    return on_few if on_few < HOPELESS else _gain(ROWS, device)
+
+
+def _gain(rows: int, device: str) -> float:
+    return _seconds(torch.float32, rows, device) / _seconds(torch.bfloat16, rows, device)
+
+
+def _seconds(dtype: torch.dtype, rows: int, device: str) -> float:
     """The median time of a matrix product."""
-    left, right = (torch.ones(shape, dtype=dtype, device=device) for shape in SHAPES)
+    left = torch.ones(rows, LAYER[0], dtype=dtype, device=device)
+    right = torch.ones(LAYER, dtype=dtype, device=device)
     found = []
     with torch.inference_mode():
         for _ in range(REPEATS):

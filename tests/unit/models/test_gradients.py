@@ -33,7 +33,7 @@ families = pytest.mark.parametrize("family", EVERY)
 TEXTS = ["a good film", "", "the story was slow , and the acting was not very good", "dull"]
 GOLD = np.array([1, 0, 2, 1])
 LABELS = 3
-EPSILON = 1e-4  # not less: some models compute parts in single precision whatever is asked
+EPSILON = 5e-4  # not less: some models compute parts in single precision whatever is asked
 LOSSES = {
     "plain": LabelLoss(),
     "mean": LabelLoss("mean"),

@@ -39,8 +39,23 @@ def test_an_unknown_precision_is_an_error_before_anything_is_loaded() -> None:
 
 
 def test_the_probe_times_both() -> None:
-    assert precision._seconds(torch.float32, "cpu") > 0
-    assert precision._seconds(torch.bfloat16, "cpu") > 0
+    assert precision._seconds(torch.float32, 4, "cpu") > 0
+    assert precision._seconds(torch.bfloat16, 4, "cpu") > 0
+
+
+@pytest.mark.parametrize(("on_few", "rows"), [(0.1, [16]), (0.9, [16, 512])])
+def test_emulated_bfloat16_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, on_few: float, rows: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def gain(count: int, device: str) -> float:
+        asked.append(count)
+        return on_few
+
+    monkeypatch.setattr(precision, "_gain", gain)
+    assert precision.measured_gain("cpu") == on_few
+    assert asked == rows
 
 
 def test_a_model_that_screens_in_its_own_precision_screens_itself(

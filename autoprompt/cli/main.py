@@ -15,6 +15,7 @@ from autoprompt import __version__
 from autoprompt.cli.audit import audit
 from autoprompt.cli.demo import demo
 from autoprompt.cli.doctor import doctor
+from autoprompt.cli.export import export
 from autoprompt.cli.init import init
 from autoprompt.cli.predict import predict
 from autoprompt.cli.score import score
@@ -40,7 +41,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, spaces, doctor):
+for verb in (demo, init, search, score, predict, audit, export, spaces, doctor):
     cli.add_command(verb)
 
 

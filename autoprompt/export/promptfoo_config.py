@@ -16,6 +16,7 @@ from autoprompt.export.material import Files, Material
 from autoprompt.export.text_format import ORIGIN, TextFormat
 from autoprompt.export.text_forms import (
     answer_last,
+    families,
     form_of,
     jinja,
     messages_of,
@@ -39,6 +40,7 @@ class PromptfooConfig(TextFormat):
     def check(self, material: Material) -> None:
         """Refuse what is no question with an answer."""
         prompt = material.prompt
+        families(self.name, material, ("causal",), "its providers write text")
         no_triggers(self.name, prompt)
         no_calibration(self.name, prompt)
         one_word_a_label(self.name, prompt)
@@ -57,8 +59,9 @@ class PromptfooConfig(TextFormat):
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow([*fields, "__expected"])
         for example in material.examples:
-            expected = f"istarts-with:{words[str(example.label)]}"
-            writer.writerow([*(example.fields[field] for field in fields), expected])
+            expected = f"starts-with:{words[str(example.label)]}"
+            texts = (example.fields[field] for field in fields)
+            writer.writerow([*map(_as_text, texts), expected])
         config = {
             "description": f"{material.name}, found by autoprompt",
             "prompts": [{"id": f"file://{name}", "label": prompt.digest}],
@@ -74,6 +77,11 @@ class PromptfooConfig(TextFormat):
             "tests.csv": table.getvalue(),
             ORIGIN: self.origin(material),
         }
+
+
+def _as_text(text: str) -> str:
+    """A text as promptfoo must be given it: it renders the values of variables as templates too."""
+    return text.replace("{", "{{ '{' }}") if "{" in text else text
 
 
 def chat_json(material: Material) -> str:

@@ -33,13 +33,10 @@ promptfoo() { # with a Node of its own: it wants a newer one than many systems h
         npm install --no-audit --no-fund --loglevel=error node@22 promptfoo@0.123.1
 }
 
-lm_bff() { # a project, no package
-    command -v git >/dev/null &&
-        git clone --quiet --depth 1 https://github.com/princeton-nlp/LM-BFF "$home/lm-bff"
-}
-
 environment modern "$python" || left_out "lm-eval, TRL, PEFT and DSPy"
 environment openprompt "$python" openprompt==1.0.1 || left_out "OpenPrompt"
 { old=$(old_python) && environment promptsource "$old"; } || left_out "PromptSource (Python < 3.10)"
 [ -n "${WITHOUT_PROMPTFOO:-}" ] || (promptfoo) || left_out "promptfoo"
-[ -d "$home/lm-bff" ] || lm_bff || left_out "LM-BFF"
+# LM-BFF is a project, no package: LM_BFF names a checkout of it.
+if [ -d "${LM_BFF:-}/src" ]; then ln -sfn "$(realpath "$LM_BFF")" "$home/lm-bff"
+else left_out "LM-BFF (set LM_BFF to a checkout)"; fi

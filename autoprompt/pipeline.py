@@ -288,7 +288,9 @@ class _Session:
             own_test_reads=len(readings),
             test_reads=len(readings) + self.directory.neighbours_test_reads(test_digest),
         )
-        write_run(self.directory, self.runner, records, selection, result)
+        winner = self.loop.scored_of(selection.winner[1])
+        said = (winner, self.loop.scored_of(selection.baseline[1]))
+        write_run(self.directory, self.runner, records, selection, said, result)
         return result
 
     def _reworded(self, outcome: Outcome) -> list[Scored]:

@@ -12,6 +12,7 @@ from optuna.study import Study
 
 from autoprompt.drafts import is_drafted
 from autoprompt.files import write_json
+from autoprompt.finished_runs import judged_rows
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
 from autoprompt.robustness import Spread, wording_scores
@@ -202,6 +203,7 @@ def write_run(
     runner: TrialRunner,
     records: Sequence[Record],
     selection: Selection,
+    judged: tuple[Scored, Scored],
     result: SearchResult,
 ) -> None:
     """Write the files of a finished run: `best.json` last, so that it means all is there.
@@ -211,6 +213,7 @@ def write_run(
         runner: of the trials.
         records: of all trials, in the precision that they were scored in.
         selection: the choice, in float32.
+        judged: what winner and baseline said of the selection examples that judge them.
         result: what the files say.
     """
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
@@ -221,6 +224,8 @@ def write_run(
     for name in task.drawn:
         run.write_split(name, runner.data.dev if name == "dev" else task.splits[name])
     run.write_trials(_row(record) for record in records)
+    data = runner.data
+    run.write_selection(judged_rows(data.examples, data.fit_count, data.labels, *judged))
     write_json(
         run.ledger,
         {

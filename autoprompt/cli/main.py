@@ -18,6 +18,7 @@ from autoprompt.cli.doctor import doctor
 from autoprompt.cli.export import export
 from autoprompt.cli.init import init
 from autoprompt.cli.predict import predict
+from autoprompt.cli.report import report
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
@@ -41,7 +42,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, export, spaces, doctor):
+for verb in (demo, init, search, score, predict, audit, export, report, spaces, doctor):
     cli.add_command(verb)
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import InputError
+from autoprompt.finished_runs import FinishedRun
 from autoprompt.models.infilling import SentinelInfiller, own_infiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
 from autoprompt.progress import Observer, forecast_of
+from autoprompt.report.page import write_report
 from autoprompt.results import (
     SearchResult,
     completed,
@@ -291,6 +293,7 @@ class _Session:
         winner = self.loop.scored_of(selection.winner[1])
         said = (winner, self.loop.scored_of(selection.baseline[1]))
         write_run(self.directory, self.runner, records, selection, said, result)
+        write_report(FinishedRun.load(self.directory.path))
         return result
 
     def _reworded(self, outcome: Outcome) -> list[Scored]:

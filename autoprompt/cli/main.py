@@ -19,6 +19,7 @@ from autoprompt.cli.export import export
 from autoprompt.cli.init import init
 from autoprompt.cli.predict import predict
 from autoprompt.cli.report import report
+from autoprompt.cli.review import review
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
@@ -42,7 +43,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, export, report, spaces, doctor):
+for verb in (demo, init, search, score, predict, audit, export, report, review, spaces, doctor):
     cli.add_command(verb)
 
 

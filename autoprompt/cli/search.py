@@ -18,6 +18,7 @@ from autoprompt.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from autoprompt.spaces import SearchSpace
     from autoprompt.tasks.task import Task
 
 
@@ -68,6 +69,12 @@ if TYPE_CHECKING:
     envvar="AUTOPROMPT_DTYPE",
     help="The precision that screens candidates: auto, float32 or bfloat16. float32 decides.",
 )
+@click.option(
+    "--feedback",
+    default=None,
+    metavar="FILE",
+    help="What `autoprompt review` wrote: seed prompts, bans, corrected labels.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -89,6 +96,7 @@ def search(
     generator: str,
     robustness: str,
     dtype: str,
+    feedback: str | None,
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -113,13 +121,18 @@ def search(
     limits = Budget.of(budget, trials, forwards, seconds)
     search_space = SearchSpace.load(space)
     task = _task(task_path, seed, metric, **drawing)
-    search_space.restricted(task.fields, task.labels)
+    search_space = search_space.restricted(task.fields, task.labels)
+    said = ""
+    if feedback:
+        task, search_space, said = _with_feedback(feedback, task, search_space)
 
     from autoprompt.cli import console
     from autoprompt.pipeline import search as run_search
 
     console.quiet_libraries()
     console.say(console.task_line(task))
+    if said:
+        console.say(said)
     language_model = model_options.load(model, dtype)
     infiller = None
     if generator:
@@ -146,6 +159,21 @@ def search(
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         console.print_result(result, task.metric, out)
+
+
+def _with_feedback(path: str, task: Task, space: SearchSpace) -> tuple[Task, SearchSpace, str]:
+    """Task and space as a person wants them, and what that changed, in words."""
+    from autoprompt.feedback import Feedback
+
+    feedback = Feedback.load(path)
+    space = feedback.of_space(space)
+    task, corrected = feedback.of_task(task)
+    said = (
+        f"Feedback: {len(feedback.seeds)} seed prompts, {len(feedback.banned_templates)} banned "
+        f"templates, {len(feedback.banned_words)} banned words, {corrected} of "
+        f"{len(feedback.labels)} corrected labels in train and dev"
+    )
+    return task, space, said
 
 
 def _task(

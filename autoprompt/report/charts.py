@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
@@ -33,9 +34,9 @@ def history_chart(points: Sequence[Point]) -> Markup:
     parts = [_axis(low, high, y)]
     line: list[str] = []
     for point in points:
-        if point.best is not None:
-            here = f"{x(point.trial):.1f} {y(point.best):.1f}"
-            line.append(f"{'L' if line else 'M'}{here}")
+        if point.best is not None:  # in steps: between two trials nothing changes
+            across, up = f"{x(point.trial):.1f}", f"{y(point.best):.1f}"
+            line.append(f"H{across}V{up}" if line else f"M{across} {up}")
         told = escape(f"trial {point.trial}, {point.state}: {point.template}")
         if point.value is None:
             here, below = f"{x(point.trial):.1f}", HEIGHT - BOTTOM
@@ -103,12 +104,11 @@ def interval_chart(rows: Mapping[str, Mapping[str, float]], metric: str) -> Mark
 
     height = line * len(rows) + 30
     parts = []
-    for step in range(5):
-        value = low + (high - low) * step / 4
+    for value in ticks(low, high):
         parts.append(
             f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="4" '
             f'y2="{height - 24}"/><text class="tell" x="{x(value):.1f}" y="{height - 8}" '
-            f'text-anchor="middle">{value:.2f}</text>'
+            f'text-anchor="middle">{value:g}</text>'
         )
     for number, (name, row) in enumerate(rows.items()):
         centre = 4 + line * (number + 0.5)
@@ -122,15 +122,27 @@ def interval_chart(rows: Mapping[str, Mapping[str, float]], metric: str) -> Mark
     return _svg("".join(parts), width, height, f"{metric} on test with 95 % intervals")
 
 
+def ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers between two bounds.
+
+    >>> ticks(0.32, 0.88)
+    [0.4, 0.6, 0.8]
+    """
+    size = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(size))
+    step = max(factor * power for factor in (1, 2, 5) if factor * power <= size)
+    first = math.ceil(low / step)
+    return [round(step * n, 10) for n in range(first, math.floor(high / step) + 1)]
+
+
 def _axis(low: float, high: float, y: object) -> str:
     assert callable(y)
     parts = []
-    for step in range(5):
-        value = low + (high - low) * step / 4
+    for value in ticks(low, high):
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" '
             f'y2="{y(value):.1f}"/><text class="tell" x="{LEFT - 6}" y="{y(value) + 4:.1f}" '
-            f'text-anchor="end">{value:.2f}</text>'
+            f'text-anchor="end">{value:g}</text>'
         )
     return "".join(parts)
 

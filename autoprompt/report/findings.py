@@ -18,7 +18,7 @@ from autoprompt.prompts import Prompt
 from autoprompt.scoring.metrics import wilson
 
 BINS = 10
-SHOWN = 60  # disagreements and misses each; more is not read
+FIRST, SHOWN = 10, 60  # disagreements at once, and in all: more is not read
 CHARACTERS = 900  # of an example's text
 
 

@@ -18,6 +18,7 @@ from autoprompt.finished_runs import FinishedRun
 from autoprompt.lineage import changes
 from autoprompt.report.charts import history_chart, interval_chart, reliability_chart
 from autoprompt.report.findings import (
+    FIRST,
     SHOWN,
     by_label,
     disagreements,
@@ -82,7 +83,7 @@ def page(run: FinishedRun, facts: ModelFacts | None = None) -> str:
         number=_number,
         signed=lambda value: f"{value:+.3f}",
         p_value=lambda value: "< 0.0001" if value < 0.0001 else f"{value:.4f}",
-        probability=lambda value: f"{value:.3f}" if value >= 0.001 else f"{value:.1e}",
+        probability=_percent,
         thousands=lambda value: f"{value:,}",
     )
     return environment.get_template("page.html").render(_values(run, facts))
@@ -124,6 +125,7 @@ def _values(run: FinishedRun, facts: ModelFacts | None) -> dict[str, Any]:
         "judged": len(scored.gold) if scored else 0,
         "differing": disagreements(run),
         "missed": misses(run),
+        "first": FIRST,
         "shown": SHOWN,
         "facts": facts,
         "most_worth": max(known, default=1.0),
@@ -176,3 +178,12 @@ def _number(value: float | None, digits: int) -> str:
     if value is None or not math.isfinite(value):
         return ""
     return f"{value:.{digits}f}"
+
+
+def _percent(value: float) -> str:
+    """A probability with two digits that count: words of a large vocabulary have small ones."""
+    share = value * 100
+    if share and share < 0.0001:
+        return "< 0.0001 %"
+    digits = max(0, 1 - math.floor(math.log10(share))) if share else 0
+    return f"{share:.{digits}f} %"

@@ -14,7 +14,7 @@ from autoprompt.finished_runs import FinishedRun
 from autoprompt.models.infilling import SentinelInfiller, own_infiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored, raw_label_scores
-from autoprompt.progress import Observer, forecast_of
+from autoprompt.progress import Observer, Tracked, forecast_of
 from autoprompt.report.page import write_report
 from autoprompt.results import (
     SearchResult,
@@ -44,6 +44,7 @@ from autoprompt.searching.words import Words, words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
+from autoprompt.tracking import check_trackers, tracked
 from autoprompt.verbalizers import Verbalizer
 
 SELECTION_EXAMPLES = "selection_examples"
@@ -64,6 +65,7 @@ def search(
     robustness: str = "none",
     resume: bool = False,
     observer: Observer | None = None,
+    track: Sequence[str] = (),
     command: str = "",
 ) -> SearchResult:
     """Find the best prompt for a task and compare it with the expert's.
@@ -83,6 +85,7 @@ def search(
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
         observer: hears of the progress.
+        track: trackers that hear of it too: "tensorboard", "mlflow", "wandb"; see `tracking`.
         command: the command line, for the run's record.
 
     Raises:
@@ -91,6 +94,9 @@ def search(
     observer = observer or Observer()
     if resume and out is None:
         raise InputError("to resume a run, name its directory with `out`")
+    check_trackers(track)
+    if track and out is None:
+        raise InputError("trackers write beside a run; name its directory with `out`")
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
     way = recipe if isinstance(recipe, Recipe) else Recipe.of(recipe)
     if robustness != "none" and way.rule == BEST_ON_DEV:
@@ -118,13 +124,16 @@ def search(
     with (
         _run_directory(out, resume) as run,
         _logging_to(run.log),
-        open_study(run.database, settings) as study,
+        open_study(run.database, settings, _study_name(runner)) as study,
+        tracked(track, run.tracking, _study_name(runner), _told(settings, runner)) as trackers,
     ):
         run.write_config({**settings, **_described(runner, limits), "command": command})
         loop = StudyLoop(study, runner, run, limits, stages, words.spent)
-        session = _Session(loop, observer, robustness)
+        session = _Session(loop, Tracked(observer, trackers, task.metric), robustness)
         session.tell_notes(notes, words.left_out)
-        return session.result()
+        result = session.result()
+        result.tell(trackers)
+        return result
 
 
 def _runner(
@@ -178,6 +187,23 @@ def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
         SELECTION_EXAMPLES: runner.data.most,
         "versions": versions(),
     }
+
+
+def _study_name(runner: TrialRunner) -> str:
+    """What a person knows the study by, in a tracker or a dashboard."""
+    model = Path(runner.scorer.model.identity.name).name
+    return f"{runner.task.name} with {runner.table.space.name} on {model}"
+
+
+def _told(settings: dict[str, Any], runner: TrialRunner) -> dict[str, str]:
+    """What trackers are told that a run was given."""
+    given = {key: settings[key] for key in ("metric", "seed", "recipe", "robustness", "screening")}
+    known = {
+        "task": runner.task.name,
+        "space": runner.table.space.name,
+        "model": runner.scorer.model.identity.name,
+    }
+    return {key: str(value) for key, value in {**known, **given}.items()}
 
 
 def _selection_examples(budget: Budget, out: str | Path | None, resume: bool) -> int | None:

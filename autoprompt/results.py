@@ -24,6 +24,7 @@ from autoprompt.searching.selection import Item, Selection
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.verdict import Verdict, judge
 from autoprompt.tasks.held_out import HeldOut
+from autoprompt.tracking import Trackers
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 READINGS = "readings of test"
@@ -63,6 +64,25 @@ class SearchResult:
     def baseline_is_drafted(self) -> bool:
         """Whether the best seed is a guess of `autoprompt init`, and so a weak one to beat."""
         return is_drafted(self.baseline.template, self.baseline.verbalizer)
+
+    def tell(self, trackers: Trackers) -> None:
+        """Tell trackers of the result: aggregates and the prompt, no example."""
+        verdict = self.verdict
+        trackers.end(
+            {
+                f"test {verdict.metric}": verdict.winner.value,
+                f"test {verdict.metric} of the best seed": verdict.baseline.value,
+                "lift": verdict.lift,
+                "p value": verdict.p_value,
+                "forwards": self.ledger.forwards,
+            },
+            {
+                "verdict": verdict.status,
+                "template": self.best.shown,
+                "label words": str(self.best.verbalizer),
+                "prompt": self.best.digest,
+            },
+        )
 
 
 @dataclass(frozen=True)

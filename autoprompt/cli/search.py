@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="What `autoprompt review` wrote: seed prompts, bans, corrected labels.",
 )
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME",
+    help="Tell a tracker too: tensorboard, mlflow, wandb (offline unless its environment says).",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -97,6 +103,7 @@ def search(
     robustness: str,
     dtype: str,
     feedback: str | None,
+    track: tuple[str, ...],
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -111,12 +118,14 @@ def search(
     from autoprompt.searching.budget import Budget
     from autoprompt.space_content import RECIPES, ROBUSTNESS
     from autoprompt.spaces import SearchSpace
+    from autoprompt.tracking import check_trackers
 
     for kind, name, valid in (("recipe", recipe, RECIPES), ("robustness", robustness, ROBUSTNESS)):
         if name not in valid:
             raise UnknownNameError(kind, name, valid)
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
+    check_trackers(track)
     RunDirectory(out).check(resume)
     limits = Budget.of(budget, trials, forwards, seconds)
     search_space = SearchSpace.load(space)
@@ -152,6 +161,7 @@ def search(
             robustness=robustness,
             resume=resume,
             observer=observer,
+            track=track,
             command=shlex.join(["autoprompt", *sys.argv[1:]]),
         )
     if as_json:

@@ -7,6 +7,7 @@ lock at the start of a transaction, so that two processes cannot both read and t
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +22,18 @@ from optuna.trial import TrialState
 from autoprompt.errors import RunDirectoryError
 
 STUDY = "autoprompt"
+VALUE = "log-likelihood of the right labels"  # as dashboards show it
 SETTINGS = "settings"
 
 
 @contextmanager
-def open_study(database: Path, settings: dict[str, Any]) -> Iterator[Study]:
+def open_study(database: Path, settings: dict[str, Any], name: str = STUDY) -> Iterator[Study]:
     """Create the study, or open the one that is there; its database is closed at the end.
 
     Args:
         database: path of the SQLite file.
         settings: everything that a result depends on; kept in the study and compared on opening.
+        name: of a new study; one that is there keeps its own.
 
     Raises:
         RunDirectoryError: the file is damaged, or was made with other settings (the message shows
@@ -43,9 +46,16 @@ def open_study(database: Path, settings: dict[str, Any]) -> Iterator[Study]:
             f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}}
         )
         _begin_immediately(storage.engine)
+        known_names = [found.study_name for found in storage.get_all_studies()]
         study = optuna.create_study(
-            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+            storage=storage,
+            study_name=known_names[0] if known_names else name,
+            direction="maximize",
+            load_if_exists=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([VALUE])
         known = study.user_attrs.get(SETTINGS)
     except (sqlalchemy.exc.SQLAlchemyError, KeyError, ValueError) as error:
         raise _damaged(database, error) from error

@@ -44,6 +44,7 @@ from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import split_digest
 
 KIND = "kind"
+SHOWN = "prompt"  # as it reads
 STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 
@@ -205,6 +206,8 @@ class StudyLoop:
         if outcome.start == 0:  # else the rungs are of other examples
             for rung, value in outcome.reports.items():
                 trial.report(value, step=rung)
+        # What people look for in a dashboard; the record is for this program.
+        trial.set_user_attr(SHOWN, f"{outcome.prompt.shown}   [{outcome.prompt.verbalizer}]")
         trial.set_user_attr(OUTCOME, outcome_record(outcome))
         if outcome.repeats is not None:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it

@@ -44,6 +44,7 @@ OURS = {
     "report.html",
     "feedback.yaml",
     "tracking",
+    "exports",
     "log.txt",
     ".lock",
 }
@@ -67,6 +68,7 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.feedback = self.path / "feedback.yaml"
         self.tracking = self.path / "tracking"
+        self.exports = self.path / "exports"
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"

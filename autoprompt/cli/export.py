@@ -75,23 +75,51 @@ def export(
 
     What the format cannot carry is refused, with the reason.
     """
+    check_format(format_name)
+    paths = written(
+        prompt_path, format_name, Path(out), data, drop, model, force, data_options, model_options
+    )
+    if as_json:
+        files = [str(path) for path in paths]
+        click.echo(json.dumps({"format": format_name, "files": files}, ensure_ascii=False))
+    else:
+        click.echo(f"Wrote {', '.join(map(str, paths))}")
+
+
+def check_format(name: str) -> None:
+    """Refuse a format that is none, without loading what writes them."""
     from autoprompt.errors import UnknownNameError
+
+    if name not in FORMATS:
+        raise UnknownNameError("format", name, FORMATS)
+
+
+def written(
+    source: str,
+    format_name: str,
+    out: Path,
+    data: str | None,
+    drop: Sequence[str],
+    model: str | None,
+    force: bool,
+    data_options: DataOptions,
+    model_options: ModelOptions,
+) -> list[Path]:
+    """Write an export; returns its files. The arguments are those of `export`."""
     from autoprompt.prompts import Prompt
     from autoprompt.runs import prompt_file
 
-    if format_name not in FORMATS:
-        raise UnknownNameError("format", format_name, FORMATS)
-    prompt = Prompt.load(prompt_file(prompt_path))
+    prompt = Prompt.load(prompt_file(source))
 
     from autoprompt.export.formats import check_place, format_of, material_of
     from autoprompt.export.formats import export as write
 
     chosen = format_of(format_name)
-    check_place(Path(out), chosen, force)
-    material = material_of(prompt_path, prompt, out, drop)
+    check_place(out, chosen, force)
+    material = material_of(source, prompt, out, drop)
     chosen.check(material)
     if chosen.wants_examples:
-        examples = _examples(prompt_path, prompt, format_name, data, data_options)
+        examples = _examples(source, prompt, format_name, data, data_options)
         material = replace(material, examples=examples)
     if chosen.wants_model(material):
         from autoprompt.cli.console import quiet_libraries
@@ -100,11 +128,7 @@ def export(
         quiet_libraries()
         predictor = Predictor(material.prompt, model_options.model_of(prompt, model))
         material = replace(material, predictor=predictor)
-    paths = [str(path) for path in write(chosen, material)]
-    if as_json:
-        click.echo(json.dumps({"format": format_name, "prompt": prompt.digest, "files": paths}))
-    else:
-        click.echo(f"Wrote prompt {prompt.digest} for {chosen.reader}: {', '.join(paths)}")
+    return write(chosen, material)
 
 
 def _examples(

@@ -20,6 +20,7 @@ from autoprompt.cli.init import init
 from autoprompt.cli.predict import predict
 from autoprompt.cli.report import report
 from autoprompt.cli.review import review
+from autoprompt.cli.run import run
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
@@ -43,7 +44,8 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, export, report, review, spaces, doctor):
+VERBS = (demo, init, run, search, score, predict, audit, export, report, review, spaces, doctor)
+for verb in VERBS:
     cli.add_command(verb)
 
 

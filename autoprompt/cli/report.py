@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from autoprompt.cli.options import ModelOptions, model_options
@@ -21,6 +23,13 @@ def report(
 
     The model is asked what each token is worth, and how the prompt does in other words.
     """
+    click.echo(f"Wrote {written(run_path, model, without_model, model_options)}")
+
+
+def written(
+    run_path: str, model: str | None, without_model: bool, model_options: ModelOptions
+) -> Path:
+    """Write a report; returns its path. The arguments are those of `report`."""
     from autoprompt.finished_runs import FinishedRun
 
     run = FinishedRun.load(run_path)
@@ -35,4 +44,4 @@ def report(
 
         quiet_libraries()
         facts = model_facts(run, Predictor(run.best, model_options.model_of(run.best, model)))
-    click.echo(f"Wrote {write_report(run, facts)}")
+    return write_report(run, facts)

@@ -30,7 +30,7 @@ class DspyPredict(TextFormat):
 
     name = "dspy"
     reader = "dspy.Predict"
-    folder = False
+    suffix = ".json"
 
     def check(self, material: Material) -> None:
         """Refuse what an instruction cannot say."""

@@ -84,8 +84,8 @@ def check_place(place: Path, chosen: Format, force: bool) -> None:
     """
     if not place.parent.is_dir():
         raise InputError(f"{place.parent} is no directory; make it first, or choose another --out")
-    if place.exists() and place.is_dir() != chosen.folder:
-        kind = "directory" if chosen.folder else "file"
+    if place.exists() and place.is_dir() == bool(chosen.suffix):
+        kind = "file" if chosen.suffix else "directory"
         raise InputError(
             f"format {chosen.name!r} writes a {kind}, and {place} is none; choose another --out"
         )
@@ -105,7 +105,7 @@ def export(chosen: Format, material: Material) -> list[Path]:
     """
     chosen.check(material)
     files = chosen.files(material)
-    if not chosen.folder:
+    if chosen.suffix:
         write_atomically(material.place, files[""])
         return [material.place]
     return _write_folder(material.place, files)

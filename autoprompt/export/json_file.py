@@ -13,7 +13,7 @@ class JsonFile:
 
     name = "json"
     reader = "autoprompt"
-    folder = False
+    suffix = ".json"
     wants_examples = False
 
     def wants_model(self, material: Material) -> bool:

@@ -37,7 +37,7 @@ class LmEvalTask:
 
     name = "lm-eval"
     reader = "lm-evaluation-harness"
-    folder = True
+    suffix = ""
     wants_examples = True
 
     def wants_model(self, material: Material) -> bool:

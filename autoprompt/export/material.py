@@ -115,13 +115,13 @@ class Format(Protocol):
     Attributes:
         name: as the user gives it.
         reader: the program that reads it, for people.
-        folder: whether the export is a directory of files.
+        suffix: of the file that is written; "" where the export is a directory of files.
         wants_examples: whether labelled examples are needed.
     """
 
     name: str
     reader: str
-    folder: bool
+    suffix: str
     wants_examples: bool
 
     def wants_model(self, material: Material) -> bool:

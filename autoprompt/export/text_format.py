@@ -11,7 +11,7 @@ class TextFormat:
     """A format that needs no model."""
 
     wants_examples = False
-    folder = True
+    suffix = ""
 
     def wants_model(self, material: Material) -> bool:
         """No: the text says it all."""

@@ -7,6 +7,7 @@ chat template's text, special tokens, the words' ids) is frozen here, so that th
 from __future__ import annotations
 
 import pprint
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from autoprompt.tasks.examples import Example
 from autoprompt.templates import Demonstrations, Field, Literal, Mask
 
 HOLE = "PROMPT: dict[str, Any] = {}\n"
+LIBRARIES = ("transformers", "torch", "tokenizers", "numpy", "safetensors", "huggingface_hub")
 SAMPLES = ("text", "A gripping, funny film!", "")
 
 
@@ -28,7 +30,7 @@ class TransformersFile:
 
     name = "transformers"
     reader = "Python with transformers"
-    folder = False
+    suffix = ".py"
     wants_examples = False
 
     def wants_model(self, material: Material) -> bool:
@@ -37,7 +39,15 @@ class TransformersFile:
         return True
 
     def check(self, material: Material) -> None:
-        """Refuse demonstrations that touch the word: how they are cut would hang on them."""
+        """Refuse a name that hides a library from the file itself, and touching demonstrations.
+
+        Demonstrations that touch the word would change how the text before it is cut.
+        """
+        if material.place.stem in {*sys.stdlib_module_names, *LIBRARIES}:
+            raise InputError(
+                f"a file called {material.place.name} hides the library of that name from itself; "
+                f"choose another --out"
+            )
         pieces = list(material.prompt.template.pieces)
         if Demonstrations() not in pieces or material.family != "causal":
             return

@@ -13,7 +13,8 @@ from autoprompt import __version__
 from autoprompt.cli.main import INTERRUPTED, cli
 from autoprompt.errors import InputError, ScoringError, SearchError
 
-VERBS = ["demo", "init", "search", "score", "predict", "audit", "spaces", "doctor"]
+VERBS = ["demo", "init", "run", "search", "score", "predict", "audit", "export", "report"]
+VERBS += ["review", "spaces", "doctor"]
 
 
 @pytest.fixture

@@ -202,3 +202,12 @@ def test_demonstrations_that_touch_the_word_are_refused(
     with pytest.raises(InputError, match="its demonstrations touch the word"):
         exported("transformers", prompt, tmp_path / "prompt.py", model)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["transformers.py", "torch.py", "json.py"])
+def test_a_name_that_hides_a_library_is_refused(
+    name: str, family_models: Models, tmp_path: Path
+) -> None:
+    model = family_models("bert")
+    with pytest.raises(InputError, match="hides the library of that name"):
+        exported("transformers", prompt_for(model), tmp_path / name, model)

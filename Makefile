@@ -4,9 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PEERS  ?= .peers
+CONSUMERS ?= .consumers
 BENCH  ?=
 
-.PHONY: help install demo test test-all lint soak bench bench-peers clean
+.PHONY: help install demo test test-all lint soak bench bench-peers consumers test-consumers \
+	clean
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"
@@ -17,6 +19,7 @@ help:
 	@echo "make bench     measure the claims of speed, write experiments/bench/RESULTS.md"
 	@echo "               (options: make bench BENCH='--jobs J1 --peers $(PEERS)')"
 	@echo "make bench-peers  make $(PEERS), where make bench runs other projects"
+	@echo "make test-consumers  the exports against the programs that read them, in $(CONSUMERS)"
 	@echo "make install   only make $(VENV)"
 	@echo "make clean     remove $(VENV) and caches"
 
@@ -57,6 +60,16 @@ $(PEERS)/.installed: experiments/bench/peers/requirements.txt
 	$(PEERS)/bin/pip install --quiet --requirement $<
 	$(PEERS)/bin/pip install --quiet --no-deps openprompt==1.0.1
 	@touch $@
+
+# Where a consumer cannot be had (no old Python, no network to npm), its tests are skipped.
+consumers: $(CONSUMERS)/.installed
+
+$(CONSUMERS)/.installed: $(wildcard tests/consumers/requirements-*.txt) tests/consumers/install.sh
+	PYTHON=$(PYTHON) tests/consumers/install.sh $(CONSUMERS)
+	@touch $@
+
+test-consumers: install consumers
+	AUTOPROMPT_CONSUMERS=$(abspath $(CONSUMERS)) $(BIN)/python -m pytest tests/consumers -rs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -8,6 +8,7 @@ A message states the rule, the value that broke it, and the way out. The tree::
     |   |-- TemplateError               a template's text or slots
     |   |-- VerbalizerError             label words that are missing, empty or collide
     |   |-- SpaceError                  a search-space file
+    |   |-- FeedbackError               a file of what a person said of a run
     |   |-- PromptError                 a prompt file
     |   |-- ModelError                  a model that is absent, headless or unsuitable
     |   |-- RunDirectoryError           a run directory that is in use, foreign or unwritable
@@ -50,6 +51,10 @@ class VerbalizerError(InputError):
 
 class SpaceError(InputError):
     """A search-space file breaks a rule; the message holds file and line."""
+
+
+class FeedbackError(InputError):
+    """A feedback file breaks a rule, or does not fit the space or the task."""
 
 
 class PromptError(InputError):

@@ -70,18 +70,28 @@ def token_diff(before: str, after: str) -> str:
     >>> token_diff("{text} It was {mask}.", "{text} It is {mask}!")
     '{text} It [-was-] {+is+} {mask} [-.-] {+!+}'
     """
+    marks = {"same": "{}", "gone": "[-{}-]", "new": "{{+{}+}}"}
+    return " ".join(marks[kind].format(text) for kind, text in changes(before, after))
+
+
+def changes(before: str, after: str) -> list[tuple[str, str]]:
+    """The same as pairs of a kind ("same", "gone" or "new") and the tokens.
+
+    >>> changes("It was {mask}.", "It is {mask}.")
+    [('same', 'It'), ('gone', 'was'), ('new', 'is'), ('same', '{mask} .')]
+    """
     old, new = tokens_of(before), tokens_of(after)
-    parts: list[str] = []
+    parts: list[tuple[str, str]] = []
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     for kind, i, j, k, m in matcher.get_opcodes():
         if kind == "equal":
-            parts += old[i:j]
+            parts.append(("same", " ".join(old[i:j])))
             continue
         if i < j:
-            parts.append(f"[-{' '.join(old[i:j])}-]")
+            parts.append(("gone", " ".join(old[i:j])))
         if k < m:
-            parts.append(f"{{+{' '.join(new[k:m])}+}}")
-    return " ".join(parts)
+            parts.append(("new", " ".join(new[k:m])))
+    return parts
 
 
 def nearest(text: str, others: Sequence[str]) -> int:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import InputError
+from autoprompt.finished_runs import FinishedRun
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import Scored
 from autoprompt.preparation import Given, prepare
-from autoprompt.progress import Observer, forecast_of
+from autoprompt.progress import Observer, Tracked, forecast_of
+from autoprompt.report.page import write_report
 from autoprompt.results import (
     SearchResult,
     completed,
@@ -38,6 +40,7 @@ from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.sharing import Plan, check_grace, run_place
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.task import Task
+from autoprompt.tracking import check_trackers, tracked
 
 SELECTION_EXAMPLES = "selection_examples"
 
@@ -57,6 +60,7 @@ def search(
     robustness: str = "none",
     resume: bool = False,
     observer: Observer | None = None,
+    track: Sequence[str] = (),
     command: str = "",
     storage: str = "",
     grace: float = GRACE,
@@ -79,6 +83,7 @@ def search(
             "gate" or "objective"; see `searching.selection.select`.
         resume: go on with the run in `out`.
         observer: hears of the progress.
+        track: trackers that hear of it too: "tensorboard", "mlflow", "wandb"; see `tracking`.
         command: the command line, for the run's record; without passwords.
         storage: URL of a PostgreSQL or MySQL database that workers on other hosts reach; by default
             the study is in the run directory, where workers on this host join it.
@@ -93,6 +98,9 @@ def search(
     if resume and out is None:
         raise InputError("to resume a run, name its directory with `out`")
     check_grace(grace)
+    check_trackers(track)
+    if track and out is None:
+        raise InputError("trackers write beside a run; name its directory with `out`")
     limits = budget if isinstance(budget, Budget) else Budget.of(budget)
     way = recipe if isinstance(recipe, Recipe) else Recipe.of(recipe)
     if robustness != "none" and way.rule == BEST_ON_DEV:
@@ -116,7 +124,10 @@ def search(
     runner, settings = prepared.runner, prepared.settings
     with _run_directory(out, resume) as run, _logging_to(run.log):
         place = run_place(run, storage)
-        with open_study(place, settings) as study:
+        with (
+            open_study(place, settings) as study,
+            tracked(track, run.tracking, _run_name(runner), _told(settings, runner)) as trackers,
+        ):
             run.write_config({**settings, **_described(runner, limits), "command": command})
             plan = Plan(runner.data.most, grace, way.name, robustness, origin or {})
             study.set_user_attr(PLAN, plan.to_dict())
@@ -124,11 +135,14 @@ def search(
             loop = StudyLoop(
                 study, runner, run, limits, prepared.stages, prepared.words.spent, worker
             )
-            session = _Session(loop, run, observer, robustness)
+            watched = Tracked(observer, trackers, task.metric)
+            session = _Session(loop, run, watched, robustness)
             if place.address.is_server:
                 session.note(f"other hosts join by: autoprompt worker {place.study} --storage URL")
             session.tell_notes(prepared.notes, prepared.words.left_out)
-            return session.result()
+            result = session.result()
+            result.tell(trackers)
+            return result
 
 
 def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
@@ -145,6 +159,23 @@ def _described(runner: TrialRunner, budget: Budget) -> dict[str, Any]:
         SELECTION_EXAMPLES: runner.data.most,
         "versions": versions(),
     }
+
+
+def _run_name(runner: TrialRunner) -> str:
+    """What a person knows the run by, in a tracker."""
+    model = Path(runner.scorer.model.identity.name).name
+    return f"{runner.task.name} with {runner.table.space.name} on {model}"
+
+
+def _told(settings: dict[str, Any], runner: TrialRunner) -> dict[str, str]:
+    """What trackers are told that a run was given."""
+    given = {key: settings[key] for key in ("metric", "seed", "recipe", "robustness", "screening")}
+    known = {
+        "task": runner.task.name,
+        "space": runner.table.space.name,
+        "model": runner.scorer.model.identity.name,
+    }
+    return {key: str(value) for key, value in {**known, **given}.items()}
 
 
 def _selection_examples(budget: Budget, out: str | Path | None, resume: bool) -> int | None:
@@ -241,7 +272,10 @@ class _Session:
             own_test_reads=len(readings),
             test_reads=len(readings) + self.directory.neighbours_test_reads(test_digest),
         )
-        write_run(self.directory, self.runner, records, selection, result)
+        winner = self.loop.scored_of(selection.winner[1])
+        said = (winner, self.loop.scored_of(selection.baseline[1]))
+        write_run(self.directory, self.runner, records, selection, said, result)
+        write_report(FinishedRun.load(self.directory.path))
         return result
 
     def _reworded(self, outcome: Outcome) -> list[Scored]:

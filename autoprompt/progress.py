@@ -11,6 +11,7 @@ from autoprompt.searching.budget import Budget
 from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.records import Record
 from autoprompt.searching.trials import TrialRunner
+from autoprompt.tracking import Trackers
 
 FORECAST_EXAMPLES = 32
 
@@ -48,6 +49,41 @@ class Observer:
 
     def note(self, text: str) -> None:
         """Called with something that the user should know."""
+
+
+class Tracked(Observer):
+    """Passes on what it hears, and tells trackers of each trial.
+
+    Args:
+        observer: hears all of it.
+        trackers: where numbers go.
+        metric: the task's.
+    """
+
+    def __init__(self, observer: Observer, trackers: Trackers, metric: str) -> None:
+        self.observer, self.trackers, self.metric = observer, trackers, metric
+
+    def forecast(self, forecast: Forecast, budget: Budget) -> None:
+        """See `Observer.forecast`."""
+        self.observer.forecast(forecast, budget)
+
+    def trial(self, record: Record, spent: Spent, best: float | None) -> None:
+        """See `Observer.trial`."""
+        self.observer.trial(record, spent, best)
+        values: dict[str, float] = {"forwards spent": spent.forwards, "seconds": spent.seconds}
+        if best is not None:
+            values[f"best {self.metric}"] = best
+        outcome = record.outcome
+        if outcome is not None and outcome.repeats is None:
+            if outcome.value is not None:
+                values["log-likelihood"] = outcome.value
+            if outcome.metric is not None:
+                values[self.metric] = outcome.metric
+        self.trackers.trial(record.proposal, values)
+
+    def note(self, text: str) -> None:
+        """See `Observer.note`."""
+        self.observer.note(text)
 
 
 def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forecast:

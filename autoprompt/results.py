@@ -12,6 +12,7 @@ from optuna.study import Study
 
 from autoprompt.drafts import is_drafted
 from autoprompt.files import write_json
+from autoprompt.finished_runs import judged_rows
 from autoprompt.objective import Scored, evaluate
 from autoprompt.prompts import Prompt
 from autoprompt.robustness import Spread, wording_scores
@@ -23,6 +24,7 @@ from autoprompt.searching.selection import Item, Selection
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.verdict import Verdict, judge
 from autoprompt.tasks.held_out import HeldOut
+from autoprompt.tracking import Trackers
 
 VERSIONED = ("autoprompt", "torch", "transformers", "tokenizers", "optuna", "numpy")
 READINGS = "readings of test"
@@ -62,6 +64,25 @@ class SearchResult:
     def baseline_is_drafted(self) -> bool:
         """Whether the best seed is a guess of `autoprompt init`, and so a weak one to beat."""
         return is_drafted(self.baseline.template, self.baseline.verbalizer)
+
+    def tell(self, trackers: Trackers) -> None:
+        """Tell trackers of the result: aggregates and the prompt, no example."""
+        verdict = self.verdict
+        trackers.end(
+            {
+                f"test {verdict.metric}": verdict.winner.value,
+                f"test {verdict.metric} of the best seed": verdict.baseline.value,
+                "lift": verdict.lift,
+                "p value": verdict.p_value,
+                "forwards": self.ledger.forwards,
+            },
+            {
+                "verdict": verdict.status,
+                "template": self.best.shown,
+                "label words": str(self.best.verbalizer),
+                "prompt": self.best.digest,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -202,6 +223,7 @@ def write_run(
     runner: TrialRunner,
     records: Sequence[Record],
     selection: Selection,
+    judged: tuple[Scored, Scored],
     result: SearchResult,
 ) -> None:
     """Write the files of a finished run: `best.json` last, so that it means all is there.
@@ -211,6 +233,7 @@ def write_run(
         runner: of the trials.
         records: of all trials, in the precision that they were scored in.
         selection: the choice, in float32.
+        judged: what winner and baseline said of the selection examples that judge them.
         result: what the files say.
     """
     finalists = {outcome.prompt.digest: (n, outcome) for n, outcome in selection.finalists}
@@ -221,6 +244,8 @@ def write_run(
     for name in task.drawn:
         run.write_split(name, runner.data.dev if name == "dev" else task.splits[name])
     run.write_trials(_row(record) for record in records)
+    data = runner.data
+    run.write_selection(judged_rows(data.examples, data.fit_count, data.labels, *judged))
     write_json(
         run.ledger,
         {

@@ -41,6 +41,11 @@ OURS = {
     "best.json",
     "verdict.json",
     "held_out.json",
+    "selection.jsonl",
+    "report.html",
+    "feedback.yaml",
+    "tracking",
+    "exports",
     "log.txt",
     ".lock",
 }
@@ -61,6 +66,11 @@ class RunDirectory:
         self.best = self.path / "best.json"
         self.verdict = self.path / "verdict.json"
         self.held_out = self.path / "held_out.json"
+        self.selection = self.path / "selection.jsonl"
+        self.report = self.path / "report.html"
+        self.feedback = self.path / "feedback.yaml"
+        self.tracking = self.path / "tracking"
+        self.exports = self.path / "exports"
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"
@@ -169,8 +179,11 @@ class RunDirectory:
 
     def write_trials(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """One JSON object a trial."""
-        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
-        write_atomically(self.trials, "".join(line + "\n" for line in lines))
+        _write_lines(self.trials, rows)
+
+    def write_selection(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The selection examples with what winner and baseline said of each."""
+        _write_lines(self.selection, rows)
 
     def write_split(self, name: str, examples: Iterable[Example]) -> None:
         """The examples of a split that was drawn, so that its scores can be measured again."""
@@ -233,6 +246,11 @@ def held_out_of(path: str | Path, prompt: Prompt) -> HeldOut | None:
         if found.split == prompt.splits.get("test"):
             return found
     return None
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
+    write_atomically(path, "".join(line + "\n" for line in lines))
 
 
 def _is_ours(name: str) -> bool:

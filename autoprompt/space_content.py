@@ -95,6 +95,8 @@ class SpaceContent:
         instructions: for causal and seq2seq models alone; masked ones never see them.
         chat: one of `CHAT`: whether templates that are chats may be read as plain text where the
             tokenizer has no chat template, or such a model is refused.
+        banned_templates: texts of templates that no trial may score.
+        banned_words: normalised words that no label may get.
     """
 
     name: str
@@ -117,3 +119,5 @@ class SpaceContent:
     instructions: Instructions = Instructions()
     chat: str = CHAT[0]
     description: str = ""
+    banned_templates: tuple[str, ...] = ()
+    banned_words: tuple[str, ...] = ()

@@ -143,8 +143,10 @@ class SearchSpace(SpaceContent):
 
     def fingerprint(self) -> str:
         """A digest of everything that the search may see."""
+        bans = [self.banned_templates, self.banned_words]
         return digest(
             {
+                **({"bans": bans} if any(bans) else {}),
                 "fields": self.fields,
                 "labels": self.label_sets,
                 "seeds": [[seed.template.text, dict(seed.words)] for seed in self.seeds],

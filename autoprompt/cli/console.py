@@ -159,10 +159,13 @@ def print_result(result: SearchResult, metric: str, out: str) -> None:
         f"{_duration(result.ledger.seconds)}; ended by: {result.finish_reason}"
     )
     click.echo(
-        f"Files: {out}/best.json (the prompt), verdict.json, ledger.json, trials.jsonl, prompts/\n"
+        f"Files: {out}/best.json (the prompt), report.html (to read), verdict.json, ledger.json, "
+        f"trials.jsonl, prompts/\n"
         f"\nNext:\n"
         f"  autoprompt predict {out}/best.json --data FILE   label new texts\n"
-        f"  autoprompt score {out}/best.json --data FILE     measure it on other labelled texts"
+        f"  autoprompt score {out}/best.json --data FILE     measure it on other labelled texts\n"
+        f"  autoprompt report {out}                          what each token is worth, and more\n"
+        f"  autoprompt export {out} --format F --out PATH    for another program"
     )
 
 

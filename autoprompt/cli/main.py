@@ -17,8 +17,12 @@ from autoprompt import __version__
 from autoprompt.cli.audit import audit
 from autoprompt.cli.demo import demo
 from autoprompt.cli.doctor import doctor
+from autoprompt.cli.export import export
 from autoprompt.cli.init import init
 from autoprompt.cli.predict import predict
+from autoprompt.cli.report import report
+from autoprompt.cli.review import review
+from autoprompt.cli.run import run
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
@@ -44,7 +48,22 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, worker, score, predict, audit, spaces, doctor):
+VERBS = (
+    demo,
+    init,
+    run,
+    search,
+    worker,
+    score,
+    predict,
+    audit,
+    export,
+    report,
+    review,
+    spaces,
+    doctor,
+)
+for verb in VERBS:
     cli.add_command(verb)
 
 

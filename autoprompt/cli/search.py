@@ -20,6 +20,7 @@ from autoprompt.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from autoprompt.spaces import SearchSpace
     from autoprompt.tasks.task import Task
 
 
@@ -78,6 +79,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds of silence after which a worker counts as dead and its trial is run again.",
 )
+@click.option(
+    "--feedback",
+    default=None,
+    metavar="FILE",
+    help="What `autoprompt review` wrote: seed prompts, bans, corrected labels.",
+)
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME",
+    help="Tell a tracker too: tensorboard, mlflow, wandb (offline unless its environment says).",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--strict", is_flag=True, help="Refuse texts that stand in two splits.")
 @click.option("--allow-fewer", is_flag=True, help="Let --k-shot take less of a small label.")
@@ -101,6 +114,8 @@ def search(
     dtype: str,
     storage: str,
     grace: float,
+    feedback: str | None,
+    track: tuple[str, ...],
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
@@ -117,12 +132,14 @@ def search(
     from autoprompt.sharing import check_grace
     from autoprompt.space_content import RECIPES, ROBUSTNESS
     from autoprompt.spaces import SearchSpace
+    from autoprompt.tracking import check_trackers
 
     for kind, name, valid in (("recipe", recipe, RECIPES), ("robustness", robustness, ROBUSTNESS)):
         if name not in valid:
             raise UnknownNameError(kind, name, valid)
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
+    check_trackers(track)
     run = RunDirectory(out)
     run.check(resume)
     check_grace(grace)
@@ -132,13 +149,18 @@ def search(
     limits = Budget.of(budget, trials, forwards, seconds)
     search_space = SearchSpace.load(space)
     task = _task(task_path, seed, metric, **drawing)
-    search_space.restricted(task.fields, task.labels)
+    search_space = search_space.restricted(task.fields, task.labels)
+    said = ""
+    if feedback:
+        task, search_space, said = _with_feedback(feedback, task, search_space)
 
     from autoprompt.cli import console
     from autoprompt.pipeline import search as run_search
 
     console.quiet_libraries()
     console.say(console.task_line(task))
+    if said:
+        console.say(said)
     if resume and dtype == "auto":
         # A probe's word changes with what else the machine does; the run's does not.
         dtype = run.read_config().get("screening", dtype)
@@ -161,6 +183,7 @@ def search(
             robustness=robustness,
             resume=resume,
             observer=observer,
+            track=track,
             command=shlex.join(["autoprompt", *map(without_password, sys.argv[1:])]),
             storage=storage,
             grace=grace,
@@ -169,6 +192,7 @@ def search(
                 "space": _placed(space),
                 "model": _placed(model),
                 "generator": _placed(generator),
+                "feedback": _placed(feedback or ""),
                 "data": _described(metric, **drawing),
             },
         )
@@ -211,6 +235,21 @@ def _described(
         "encoding": data_options.encoding,
         "metric": metric,
     }
+
+
+def _with_feedback(path: str, task: Task, space: SearchSpace) -> tuple[Task, SearchSpace, str]:
+    """Task and space as a person wants them, and what that changed, in words."""
+    from autoprompt.feedback import Feedback
+
+    feedback = Feedback.load(path)
+    space = feedback.of_space(space)
+    task, corrected = feedback.of_task(task)
+    said = (
+        f"Feedback: {len(feedback.seeds)} seed prompts, {len(feedback.banned_templates)} banned "
+        f"templates, {len(feedback.banned_words)} banned words, {corrected} of "
+        f"{len(feedback.labels)} corrected labels in train and dev"
+    )
+    return task, space, said
 
 
 def _task(

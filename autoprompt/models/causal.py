@@ -19,6 +19,7 @@ from autoprompt.files import digest
 from autoprompt.models.chat import ChatWriter
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.forcing import Ids, forced
+from autoprompt.models.layouts import MARK, Layout, Run, with_places
 from autoprompt.models.sections import PROBE, context_of
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.text_reader import HIDDEN
@@ -106,6 +107,24 @@ class CausalEncoder(PromptEncoder):
         """See `PromptEncoder.hiding_triggers`: each token is predicted by the one before it."""
         places = tuple(at - 1 for at in encoding.trigger_positions if at)
         return [replace(encoding, mask_positions=places)] if places else []
+
+    def layout(self, frame: Frame) -> Layout:
+        """See `PromptEncoder.layout`: what is read, in the words of the chat template.
+
+        Demonstrations that touch the word may be cut otherwise than here.
+        """
+        if frame.demonstrations:
+            frame = replace(frame, demonstrations=(MARK,))
+        pieces: list[Piece | Run] = list(with_places(self._read(frame).template.pieces))
+        chat = self._chat_of(frame)
+        if chat is None:
+            return Layout(tuple(pieces), self._head, ())
+        runs = chat.runs(_shown(frame).template)
+        pieces = [
+            runs[piece.name] if isinstance(piece, Field) and piece.name in runs else piece
+            for piece in pieces
+        ]
+        return Layout(tuple(pieces), (), (), controls=tuple(sorted(chat.controls)))
 
     # -- the seams of `PromptEncoder` ---------------------------------------------------------
 

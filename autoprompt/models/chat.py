@@ -24,6 +24,7 @@ from datetime import date
 from typing import Any
 
 from autoprompt.errors import TemplateError, shortened
+from autoprompt.models.layouts import Run, runs_between, with_places
 from autoprompt.models.text_reader import HIDDEN, reader_of_text
 from autoprompt.pieces import ASSISTANT, ROLES, USER, Field, Literal, Piece, Trigger, merged
 from autoprompt.prompts import Frame
@@ -65,12 +66,13 @@ class ChatWriter:
 
     Attributes:
         reader: reads what it writes; see `reader_of_text`.
+        controls: the tokens that chats are made of, which no text may hold.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._known: dict[tuple[str, ...], dict[str, Opening] | str] = {}
-        controls = self._controls()
+        self.controls = controls = self._controls()
         longest_first = sorted(controls, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.reader = reader_of_text(tokenizer, controls)
@@ -131,6 +133,22 @@ class ChatWriter:
             if openings[role].trims_right:
                 runs[-1] = runs[-1].rstrip()
             found.update((f"{role} {number}", run) for number, run in enumerate(runs))
+        return found
+
+    def runs(self, template: Template) -> dict[str, Run]:
+        """The fields of the written frame as `filled` makes them: name to what stands there."""
+        openings = self.openings(template)
+        found: dict[str, Run] = {}
+        for role, part in template.parts.items():
+            if role == ASSISTANT:
+                continue
+            runs = list(runs_between(part))
+            for number, run in enumerate(runs):
+                found[f"{role} {number}"] = Run(
+                    with_places(run),
+                    openings[role].trims_left and number == 0,
+                    openings[role].trims_right and number == len(runs) - 1,
+                )
         return found
 
     # -- the chat template --------------------------------------------------------------------

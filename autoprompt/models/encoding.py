@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from autoprompt.errors import ModelError, TemplateError, VerbalizerError
 from autoprompt.files import digest
 from autoprompt.models.fitting import Fitting, most_tokens
+from autoprompt.models.layouts import Layout
 from autoprompt.models.sections import (
     PROBE,
     Fixed,
@@ -225,6 +226,10 @@ class PromptEncoder:
             self.max_length,
             not self._plain_text_gives(seen, probe),
         )
+
+    def layout(self, frame: Frame) -> Layout:
+        """How the frame is written, for programs that do the same without this package."""
+        return Layout(frame.template.pieces, self._head, self._tail, self._mask_strips)
 
     def text_ids(self, text: str) -> list[int]:
         """The ids of a text by itself, special tokens in it being text."""

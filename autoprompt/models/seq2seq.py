@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from autoprompt.errors import ModelError
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.forcing import Ids, forced
+from autoprompt.models.layouts import Layout
 from autoprompt.models.sequence import Encoding, replaced
 from autoprompt.prompts import Frame
 
@@ -75,6 +76,14 @@ class Seq2SeqEncoder(PromptEncoder):
     def hiding_triggers(self, encoding: Encoding) -> list[Encoding]:
         """See `PromptEncoder.hiding_triggers`: each token is asked for as the word is."""
         return [self._hiding(encoding, at) for at in encoding.trigger_positions]
+
+    def layout(self, frame: Frame) -> Layout:
+        """See `PromptEncoder.layout`."""
+        return replace(
+            super().layout(frame),
+            decoder_start=self._start,
+            decoder_asks=self._sentinels[:1],
+        )
 
     # -- the seams of `PromptEncoder` ---------------------------------------------------------
 

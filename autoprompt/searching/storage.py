@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from autoprompt.searching.addresses import CONNECT_SECONDS, SQLITE, Address
 from autoprompt.searching.patience import PATIENCE, PatientStorage, reason_of
 
 STUDY = "autoprompt"
+VALUE = "log-likelihood of the right labels"  # as dashboards show it
 SETTINGS, PLAN, SCHEMA = "settings", "plan", "schema"
 VERSION = 2  # 1: trials that were waiting, and none that said who runs them
 TRIES = 8  # to make the tables: others may be making them too
@@ -77,11 +79,19 @@ def open_study(
             check_settings(known[SETTINGS], settings, place)
             _migrate(study, known.get(SCHEMA, 1), place)
         else:
+            _name_values(study)
             study.set_user_attr(SCHEMA, VERSION)
             study.set_user_attr(SETTINGS, settings)
         yield study
     finally:
         storage.close()
+
+
+def _name_values(study: Study) -> None:
+    """Let dashboards say what is maximized."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([VALUE])
 
 
 @contextmanager

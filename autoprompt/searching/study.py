@@ -53,6 +53,8 @@ from autoprompt.searching.stages import (
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.seeding import derive_seed
 
+SHOWN = "prompt"  # as it reads
+MOST_SHOWN = 1000  # characters
 STUCK = 1  # repetitions in a row after which a proposal is drawn at random
 STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
 DEADLINE, LIMITS = "deadline", "limits"
@@ -304,7 +306,11 @@ class StudyLoop(Knowledge):
             for seen, value in outcome.reports.items()
         }
         self._claims.report(trial, reports)
-        self._claims.note(trial, in_parts(OUTCOME, outcome_record(outcome)))
+        # What people look for in a dashboard; the record is for this program.
+        shown = f"{outcome.prompt.shown}   [{outcome.prompt.verbalizer}]"
+        self._claims.note(
+            trial, {SHOWN: shown[:MOST_SHOWN], **in_parts(OUTCOME, outcome_record(outcome))}
+        )
         if outcome.repeats is not None:
             # A prompt that was scored before teaches the sampler nothing: told as finished, it
             # would pull the next proposals to the same place. Optuna has no state for it but FAIL.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.demonstrations import DemonstrationPool, not_shown, with_demonstrations
+from autoprompt.errors import TemplateError
 from autoprompt.lineage import Edit
 from autoprompt.objective import (
     Scored,
@@ -263,9 +264,14 @@ class TrialRunner:
             race: what earlier candidates reached.
             seen_before: finds the outcome of an equal prompt by digest.
             droppable: whether the race may drop it (seeds are always scored in full).
+
+        Raises:
+            TemplateError: a person has banned its template.
         """
         started = time.perf_counter()
         self.scorer.begin()
+        if candidate.template.text in self.table.space.banned_templates:
+            raise TemplateError(f"a person has banned the template {candidate.template.text!r}")
         prompt = self.prompt_of(candidate)
         before = seen_before(prompt.digest)
         if before is None:

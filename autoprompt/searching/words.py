@@ -94,12 +94,13 @@ def _check_examples(table: CandidateTable, examples: Sequence[Example]) -> None:
 def _from_vocabulary(
     table: CandidateTable, model: LanguageModel, examples: Sequence[Example]
 ) -> tuple[list[str], int]:
-    """Likely words of the vocabulary, none of them a field's name, and the forwards it took."""
-    fields = {normalised_word(name) for name in table.space.fields}
+    """Likely words of the vocabulary, no field's name and none banned, and what it took."""
+    space = table.space
+    left_out = {*(normalised_word(name) for name in space.fields), *space.banned_words}
     known = {
         word: token
         for word, token in whole_words(model.encoder).items()
-        if normalised_word(word) not in fields
+        if normalised_word(word) not in left_out
     }
     if not known:
         raise InputError(

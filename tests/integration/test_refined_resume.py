@@ -136,7 +136,7 @@ MOMENTS = {
     "candidates of a step were scored": (TriggerSearch, "values", 2),
     "a step was taken, its prompt not scored": (Refiner, "step", 3),
     "the scores of a step's prompt were written": (RunDirectory, "write_scores", STRUCTURE + 2),
-    "a step's outcome was noted, not told": (TRIAL, "set_user_attr", STRUCTURE + 2),
+    "a step's outcome was noted, not told": (TRIAL, "set_user_attr", 2 * (STRUCTURE + 2)),
     "the first step is done": (STUDY, "tell", STRUCTURE + 1),
     "each line has made a step": (STUDY, "tell", STRUCTURE + 6),
 }

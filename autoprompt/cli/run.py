@@ -1,0 +1,82 @@
+"""`autoprompt run`: the whole way, from a task to what leaves the house."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autoprompt.cli.export import FORMATS, check_format
+from autoprompt.cli.options import DataOptions, ModelOptions
+from autoprompt.cli.search import search
+
+
+@click.command()
+@click.option(
+    "--export",
+    "formats",
+    multiple=True,
+    default=("transformers",),
+    show_default=True,
+    metavar="F",
+    help=f"Formats to export the winner in, to RUN/exports: {', '.join(FORMATS)}.",
+)
+@click.pass_context
+def run(context: click.Context, /, formats: tuple[str, ...], **given: Any) -> None:
+    """Search, export and report in one go; the options are those of search.
+
+    With --resume, what is finished is not done again, but for exports and report.
+    """
+    for name in formats:
+        check_format(name)
+    context.invoke(search, **given)
+    # Here the fine-tuning stage takes the run's winner, before anything leaves the house.
+    options = ModelOptions(
+        given["device"], given["threads"], given["revision"], given["trust_remote_code"]
+    )
+    refused = _export(given["out"], formats, options)
+    _report(given["out"], options)
+    if refused is not None:  # the rest is done: what cannot be carried is still an error
+        raise refused
+
+
+# All that a search can be told, a run can be told.
+run.params += search.params
+
+
+def _export(out: str, formats: Sequence[str], model_options: ModelOptions) -> Exception | None:
+    """Write the winner in some formats; returns the first refusal."""
+    from autoprompt.cli.console import say
+    from autoprompt.cli.export import written
+    from autoprompt.errors import InputError
+    from autoprompt.export.formats import format_of
+    from autoprompt.runs import RunDirectory
+
+    folder = RunDirectory(out).exports
+    folder.mkdir(exist_ok=True)
+    first: Exception | None = None
+    for name in dict.fromkeys(formats):
+        suffix = format_of(name).suffix
+        place = folder / (f"prompt_{name}{suffix}" if suffix else name)
+        try:
+            paths = written(
+                out, name, place, None, (), None, True, DataOptions((), "", "utf-8"), model_options
+            )
+        except InputError as error:
+            say(f"Not exported: {error}")
+            first = first or error
+        else:
+            say(f"Exported {', '.join(map(str, paths))}")
+    return first
+
+
+def _report(out: str, model_options: ModelOptions) -> Path:
+    """Write the report, with all that the model says."""
+    from autoprompt.cli.console import say
+    from autoprompt.cli.report import written
+
+    path = written(out, None, False, model_options)
+    say(f"Report: {path}")
+    return path

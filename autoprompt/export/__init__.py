@@ -1,0 +1,1 @@
+"""Prompts for other programs: one file a format, each tested against the program that reads it."""

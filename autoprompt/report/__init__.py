@@ -1,0 +1,1 @@
+"""A run on one page, for people: `page` draws what `findings` and `model_facts` found."""

@@ -49,6 +49,12 @@ def worker(
         task = _task(joined, task_path)
         named = space or _named(origin, "space")
         search_space = SearchSpace.load(named)
+        if said := origin.get("feedback", ""):
+            from autoprompt.feedback import Feedback
+
+            feedback = Feedback.load(said)
+            task, _ = feedback.of_task(task)
+            search_space = feedback.of_space(search_space)
         console.say(console.task_line(task))
         language_model = model_options.load(model or _named(origin, "model"), joined.screening)
         infiller = None

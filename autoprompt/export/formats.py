@@ -15,7 +15,7 @@ from autoprompt.export.dspy_predict import DspyPredict
 from autoprompt.export.json_file import JsonFile
 from autoprompt.export.lm_bff_lines import LmBffLines
 from autoprompt.export.lm_eval_task import LmEvalTask
-from autoprompt.export.material import DROPPABLE, Files, Format, Material, Origin, without
+from autoprompt.export.material import DROPPABLE, Files, Format, Material, Origin, refused, without
 from autoprompt.export.openprompt_files import OpenPromptFiles
 from autoprompt.export.peft_adapter import PeftAdapter
 from autoprompt.export.promptfoo_config import PromptfooConfig
@@ -103,6 +103,13 @@ def export(chosen: Format, material: Material) -> list[Path]:
         InputError: the format cannot carry the prompt, or the place cannot be written; then
             nothing is.
     """
+    if material.prompt.retrieval and chosen.name != "json":
+        raise refused(
+            chosen.name,
+            "demonstrations that are chosen for each input",
+            "it has one text for all inputs",
+            "search with 'select: [random, class]', or export as json and use autoprompt.Predictor",
+        )
     chosen.check(material)
     files = chosen.files(material)
     if chosen.suffix:

@@ -213,7 +213,8 @@ class Classifier:
         room = count - 1 if family == "causal" or repeats else 0
         limit = PROMPT["max_length"] - room
         shown: list[str] = PROMPT["demonstrations"]
-        roomy = limit - max(ROOM - count, 0)
+        grows = family != "seq2seq" or repeats  # a longer word leaves less room
+        roomy = limit - max(ROOM - count, 0) if grows else limit
         ids, places = self.encoded(fields, shown, masks)
         if shown and len(ids) > roomy:
             empty = dict.fromkeys(fields, "")

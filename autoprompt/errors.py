@@ -13,7 +13,8 @@ A message states the rule, the value that broke it, and the way out. The tree::
     |   |-- RunDirectoryError           a run directory that is in use, foreign or unwritable
     |   `-- UnknownNameError            a name that is not in a list; the message holds the list
     `-- SearchError (RuntimeError)      a run that failed on the way; the CLI exits with 1
-        `-- ScoringError                the model gave scores that are not finite
+        |-- ScoringError                the model gave scores that are not finite
+        `-- DivergedError               the loss of a tuning is not finite
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class SearchError(AutopromptError, RuntimeError):
 
 class ScoringError(SearchError):
     """The model returned scores that are not finite."""
+
+
+class DivergedError(SearchError):
+    """The loss of a tuning became NaN or infinite."""
 
 
 def nearest_of(name: str, valid: Iterable[str]) -> str:

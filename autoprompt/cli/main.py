@@ -20,11 +20,13 @@ from autoprompt.cli.predict import predict
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
+from autoprompt.cli.tune import tune
 from autoprompt.errors import AutopromptError
 
 DEBUG = "AUTOPROMPT_DEBUG"
 INTERRUPTED = (
-    "interrupted; what was finished is kept: a search goes on with the same command and --resume"
+    "interrupted; what was finished is kept: search and tune go on with the same command and "
+    "--resume"
 )
 
 
@@ -40,7 +42,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, score, predict, audit, spaces, doctor):
+for verb in (demo, init, search, tune, score, predict, audit, spaces, doctor):
     cli.add_command(verb)
 
 

@@ -78,6 +78,20 @@ class Encoding:
         )
         return replace(self, ids=tuple(ids), decoder_ids=decoder_ids)
 
+    def behind(self, front: tuple[int, ...]) -> Encoding:
+        """The sequence with some more tokens in front of it."""
+        if not front:
+            return self
+        places, triggers = (
+            tuple(at + len(front) for at in some)
+            for some in (self.mask_positions, self.trigger_positions)
+        )
+        # Where a decoder predicts the word, it reads what it did, and the masks are its own.
+        places = self.mask_positions if self.decoder_ids else places
+        return replace(
+            self, ids=front + self.ids, mask_positions=places, trigger_positions=triggers
+        )
+
     @property
     def is_shortened(self) -> bool:
         """Whether the model does not see all of the example or the demonstrations."""
@@ -98,6 +112,7 @@ class PromptEncoder:
         writes_chats: whether chats are written by a chat template of the tokenizer.
         mask: the token that stands for `{mask}`, or "" where none does.
         mask_id: its id, or -1.
+        front: ids in front of every sequence, that no text has: a soft prompt's (see `soft`).
 
     Raises:
         ModelError: the tokenizer is not a fast one, or has no mask token.
@@ -124,6 +139,7 @@ class PromptEncoder:
         self.mask_id: int = tokenizer.convert_tokens_to_ids(self.mask) if self.mask else -1
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.front: tuple[int, ...] = ()
         self._reader = reader_of_text(tokenizer)
         # A search asks for thousands of words in templates that end in one of a few contexts.
         self._spellings: dict[tuple[str, str], tuple[int, ...] | None] = {}
@@ -171,7 +187,7 @@ class PromptEncoder:
         if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
-        encoded = self._encode_texts(frame, texts, masks)
+        encoded = self._encoded(frame, texts, masks)
         most = self._most_tokens(frame, masks)
         long = [row for row, encoding in enumerate(encoded) if len(encoding.ids) > most]
         if long:
@@ -180,7 +196,7 @@ class PromptEncoder:
                 shorter, found = frame, encoded[row]
                 if frame.demonstrations:
                     shorter = self._with_those_that_fit(usable, texts[row], masks)
-                    (found,) = self._encode_texts(shorter, [texts[row]], masks)
+                    (found,) = self._encoded(shorter, [texts[row]], masks)
                 found = self._truncated(shorter, texts[row], masks, found)
                 left_out = len(frame.demonstrations) - len(shorter.demonstrations)
                 encoded[row] = replace(found, left_out=left_out)
@@ -289,14 +305,14 @@ class PromptEncoder:
         for text in self.AWKWARD:
             frame = Frame(Template.parse(text))
             for sample in ("A fine film!", "  spaced  text, don't ", "naïve café"):
-                encoding = self._encode_texts(frame, [{"text": sample}], 1)[0]
+                encoding = self._encoded(frame, [{"text": sample}], 1)[0]
                 if not self._plain_text_gives(frame, encoding, {"text": sample}):
                     return False
         return True
 
     def _probe(self, frame: Frame) -> Encoding:
         fields = dict.fromkeys(frame.template.fields, PROBE)
-        return self._encode_texts(frame, [fields], 1)[0]
+        return self._encoded(frame, [fields], 1)[0]
 
     def _plain_text_gives(
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
@@ -326,6 +342,12 @@ class PromptEncoder:
     def _batch(self, texts: list[str]) -> list[list[int]]:
         found = self._reader.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+    def _encoded(
+        self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
+    ) -> list[Encoding]:
+        found = self._encode_texts(frame, texts, masks)
+        return [encoding.behind(self.front) for encoding in found] if self.front else found
 
     def _encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
@@ -371,7 +393,7 @@ class PromptEncoder:
         return self._limit(masks) - (max(self.MASKS - masks, 0) if frame.demonstrations else 0)
 
     def _fits(self, frame: Frame, fields: Mapping[str, str], masks: int) -> bool:
-        (found,) = self._encode_texts(frame, [fields], masks)
+        (found,) = self._encoded(frame, [fields], masks)
         return len(found.ids) <= self._most_tokens(frame, masks)
 
     def _with_usable_demonstrations(self, frame: Frame, masks: int) -> Frame:
@@ -415,7 +437,7 @@ class PromptEncoder:
             for name, left in levelled(lengths, repeats, surplus).items():
                 if left < lengths[name]:
                     kept[name] = cut(kept[name], ends[name], left)
-            encoding = self._encode_texts(frame, [kept], masks)[0]
+            encoding = self._encoded(frame, [kept], masks)[0]
         return replace(encoding, lost=original - len(encoding.ids))
 
     def _token_ends(self, text: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,11 @@ from autoprompt.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
-    from autoprompt.tuning.tuning import TuningResult
+    from autoprompt.tuning.output import TunedDirectory
+    from autoprompt.tuning.results import TuningResult
+    from autoprompt.tuning.sources import Source
 
 
 @click.command()
@@ -35,7 +39,25 @@ if TYPE_CHECKING:
     "--strategy",
     default="p>w",
     show_default=True,
-    help="What is tuned through: p>w (a run's winner) or w (its best seed prompt).",
+    help="p>w: tune through a run's winner; w: through its best seed; w>p: that, then search "
+    "on the tuned model; p: do not tune (for --ensemble).",
+)
+@click.option("--space", default="", metavar="NAME", help="Search space of strategy w>p.")
+@click.option("--budget", default="quick", show_default=True, help="Of the search of w>p.")
+@click.option("--folds", type=int, default=0, metavar="K", help="Average over K folds.")
+@click.option("--seeds", type=int, default=0, metavar="N", help="Average over N seeds.")
+@click.option(
+    "--tune-trials", type=int, default=0, metavar="N", help="Search the numbers in N trials first."
+)
+@click.option(
+    "--trial-method", "trial_methods", multiple=True, help="Methods that trials choose from."
+)
+@click.option(
+    "--ensemble",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Distil N of a run's prompts on the unlabelled texts.",
 )
 @click.option("--learning-rate", type=float, default=0.0, help="The method's own by default.")
 @click.option("--steps", type=int, default=200, show_default=True, help="At most.")
@@ -74,7 +96,6 @@ def tune(
     task_paths: tuple[str, ...],
     out: str,
     model: str | None,
-    strategy: str,
     unlabelled: str,
     k_shot: int | None,
     metric: str,
@@ -83,7 +104,7 @@ def tune(
     data_options: DataOptions,
     model_options: ModelOptions,
     as_json: bool,
-    **numbers: Any,
+    **rest: Any,
 ) -> None:
     """Fine-tune a model through a prompt: a run's winner, or a prompt file.
 
@@ -91,15 +112,15 @@ def tune(
     --resume goes on where an interrupted one stopped; `accelerate launch -m autoprompt.cli.main
     tune ...` uses several processes.
     """
-    from autoprompt.errors import InputError, UnknownNameError
+    from autoprompt.strategies import check_strategy
     from autoprompt.tuning.settings import TuningSettings
 
-    settings = TuningSettings(**numbers)
-    if strategy not in ("p>w", "w"):
-        raise UnknownNameError("strategy", strategy, ("p>w", "w"))
-    if unlabelled and not settings.mlm_weight:
-        raise InputError("--unlabelled wants a use: give --mlm-weight")
+    way = _Way(**{name: rest.pop(name) for name in _Way.__dataclass_fields__})
+    settings = TuningSettings(**rest)
+    check_strategy(way.strategy, way.ensemble, way.space)
+    way.check(bool(unlabelled), settings.mlm_weight > 0, len(task_paths))
     tasks = [_task(path, k_shot, settings.seed, metric, data_options) for path in task_paths]
+    texts = _unlabelled(Path(unlabelled), data_options) if unlabelled else []
 
     from autoprompt.cli.console import quiet_libraries, say
     from autoprompt.tuning.output import TunedDirectory
@@ -108,28 +129,117 @@ def tune(
     from autoprompt.tuning.tuning import Request
     from autoprompt.tuning.tuning import tune as run_tune
 
-    sources = [Source.of(path, seed=strategy == "w") for path in prompt_paths]
+    sources = [Source.of(path, seed=way.strategy.startswith("w")) for path in prompt_paths]
     assignments = paired(sources, tasks)
+    directory = TunedDirectory(out)
     if is_main():
-        TunedDirectory(out).check(resume)
+        directory.check(resume)
     quiet_libraries()
-    language_model: Any = model_options.model_of(sources[0].prompt, model)
     request = Request(
         assignments=tuple(assignments),
         settings=settings,
-        texts=tuple(_texts(Path(unlabelled), data_options)) if unlabelled else (),
+        texts=tuple(" ".join(one.fields.values()) for one in texts) if settings.mlm_weight else (),
         tests=tuple(task.test for task in tasks),
         origins=tuple(source.origin for source in sources),
         report_to=report_to,
+        **way.planned(sources[0], settings.method, texts, directory),
     )
-    result = run_tune(request, language_model, out, resume=resume, say=say if is_main() else silent)
+    result = run_tune(
+        request,
+        lambda: model_options.model_of(sources[0].prompt, model),  # type: ignore[arg-type, return-value]
+        out,
+        resume=resume,
+        say=say if is_main() else silent,
+    )
     if not is_main():
         return
+    searched = way.search(directory, tasks[0], settings.seed, model_options.device)
     if as_json:
-        document = {"out": out, **result.to_dict()}
+        document = {"out": out, **result.to_dict(), "search": searched}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         click.echo("\n".join(_report(result, out)))
+        if searched:
+            click.echo(f"\nSearched on the tuned model: {searched['verdict']}")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How trainings are combined with each other and with searches."""
+
+    strategy: str
+    space: str
+    budget: str
+    folds: int
+    seeds: int
+    tune_trials: int
+    trial_methods: tuple[str, ...]
+    ensemble: int
+
+    def check(self, has_texts: bool, uses_texts: bool, tasks: int) -> None:
+        """Refuse options that do not go together."""
+        from autoprompt.errors import InputError, UnknownNameError
+        from autoprompt.tuning.settings import METHODS
+
+        if sum(map(bool, (self.folds, self.seeds, self.ensemble))) > 1:
+            raise InputError("--folds, --seeds and --ensemble exclude each other; give one")
+        if self.ensemble and not has_texts:
+            raise InputError("--ensemble distils on unlabelled texts; give --unlabelled FILE")
+        if has_texts and not (self.ensemble or uses_texts):
+            raise InputError("--unlabelled wants a use: give --mlm-weight or --ensemble")
+        if tasks > 1 and (self.ensemble or self.strategy == "w>p"):
+            raise InputError("an ensemble, and strategy 'w>p', are of one task; give one --task")
+        if self.trial_methods and not self.tune_trials:
+            raise InputError("--trial-method wants --tune-trials")
+        for name in self.trial_methods:
+            if name not in METHODS:
+                raise UnknownNameError("tuning method", name, METHODS)
+
+    def planned(
+        self, source: Source, method: str, texts: list[Example], directory: TunedDirectory
+    ) -> dict[str, Any]:
+        """The plan, its name and the trials, as `Request` takes them."""
+        from autoprompt.tuning.ensemble import Ensemble
+        from autoprompt.tuning.plans import over_folds, over_seeds
+        from autoprompt.tuning.sources import GIVEN, members_of
+        from autoprompt.tuning.trials import Trials
+
+        found: dict[str, Any] = {}
+        if self.folds:
+            found = {"plan": over_folds(self.folds), "plan_name": f"{self.folds} folds"}
+        if self.seeds:
+            found = {"plan": over_seeds(self.seeds), "plan_name": f"{self.seeds} seeds"}
+        if self.ensemble:
+            prompts = members_of(source.needs_run(), self.ensemble, self.strategy == "w")
+            ensemble = Ensemble(tuple(prompts), self.strategy != "p", tuple(texts))
+            found = {"plan": ensemble.plan(), "plan_name": ensemble.name}
+        if self.tune_trials:
+            run = source.run if source.origin != GIVEN else None
+            database = run / "study.db" if run else directory.database
+            found["trials"] = Trials(
+                self.tune_trials,
+                self.trial_methods or (method,),
+                database,
+                f"tuning {directory.path.name}",
+            )
+        return found
+
+    def search(
+        self, directory: TunedDirectory, task: Task, seed: int, device: str
+    ) -> dict[str, Any] | None:
+        """The search of `w>p`; None with other strategies."""
+        if self.strategy != "w>p":
+            return None
+        from autoprompt.cli.console import Console
+        from autoprompt.spaces import SearchSpace
+        from autoprompt.strategies import search_on_tuned
+
+        space = SearchSpace.load(self.space)
+        with Console(task.metric) as observer:
+            result = search_on_tuned(
+                directory.path, task, space, self.budget, seed, observer, device
+            )
+        return {"verdict": str(result.verdict), "best": result.best.to_dict()}
 
 
 def _task(path: str, k_shot: int | None, seed: int, metric: str, data_options: DataOptions) -> Task:
@@ -149,12 +259,11 @@ def _task(path: str, k_shot: int | None, seed: int, metric: str, data_options: D
     return task.with_metric(metric) if metric else task
 
 
-def _texts(path: Path, data_options: DataOptions) -> list[str]:
-    """The texts of a file without labels: of each example all fields, joined."""
+def _unlabelled(path: Path, data_options: DataOptions) -> list[Example]:
+    """The texts of a file without labels."""
     from autoprompt.tasks.task import load_examples
 
-    examples = load_examples(path, data_options.columns, False, data_options.encoding)
-    return [" ".join(example.fields.values()) for example in examples]
+    return load_examples(path, data_options.columns, False, data_options.encoding)
 
 
 def _report(result: TuningResult, out: str) -> list[str]:

@@ -82,7 +82,7 @@ class TunedDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path / ".lock", timeout=0):
-                for folder in (self.checkpoints, *self.checkpoints.glob("*/")):
+                for folder in (self.checkpoints, *self.checkpoints.glob("**/")):
                     sweep(folder)
                 yield
         except Timeout as error:

@@ -60,6 +60,19 @@ class Source:
         found = baseline_file(given)
         return cls(Prompt.load(found), SEED, found, given)
 
+    def needs_run(self) -> Path:
+        """The directory of the prompt's run.
+
+        Raises:
+            InputError: a bare prompt file was given.
+        """
+        if self.run is None or self.origin == GIVEN:
+            raise InputError(
+                f"{self.path} is a prompt by itself; an ensemble is of a run's prompts: name the "
+                f"run directory"
+            )
+        return self.run
+
     def assignment(self, task: Task) -> Assignment:
         """The task as it is learnt through the prompt.
 
@@ -86,6 +99,34 @@ class Source:
                 f"run; give the task with the same --seed and --k-shot as the search"
             )
         return Assignment(task.name, self.prompt, task.train, task.dev, task.metric)
+
+
+def members_of(run: Path, count: int, seeds_only: bool = False) -> list[Prompt]:
+    """The prompts of an ensemble: a run's winner, its best seed, and then the likeliest others.
+
+    Args:
+        run: its directory.
+        count: how many, at most.
+        seeds_only: the expert's prompts alone, the best first.
+
+    Raises:
+        RunDirectoryError: the run is not finished, or has fewer than two such prompts.
+    """
+    winner, baseline = Prompt.load(prompt_file(run)), Prompt.load(baseline_file(run))
+    others = [Prompt.load(path) for path in RunDirectory(run).prompts.glob("*.json")]
+    others.sort(key=lambda one: (_entropy(one), one.digest))
+    ranked = [baseline, *others] if seeds_only else [winner, baseline, *others]
+    # A seed prompt's way has one step: itself.
+    chosen = {one.digest: one for one in ranked if not seeds_only or len(one.lineage) == 1}
+    if len(chosen) < 2:
+        kind = "seed prompts" if seeds_only else "prompts"
+        raise RunDirectoryError(f"{run} has fewer than two {kind}, which make no ensemble")
+    return list(chosen.values())[:count]
+
+
+def _entropy(prompt: Prompt) -> float:
+    """On the selection data."""
+    return float(prompt.scores.get("selection", {}).get("cross_entropy", {}).get("value", 1e9))
 
 
 def baseline_file(run: Path) -> Path:

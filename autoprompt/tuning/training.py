@@ -41,6 +41,7 @@ STEPS, PATIENCE, NEVER_BETTER = (
     "never better on dev than at the beginning, which is kept",
 )
 Say = Callable[[str], None]
+Plan = Callable[["Course", TuningSettings, Path], "Trained"]
 
 
 def silent(line: str) -> None:
@@ -61,6 +62,9 @@ class Trained:
         seconds: of training, the looks at dev included.
         history: each look at dev: step and measures.
         diverged: what went wrong, or "".
+        details: of a plan of several trainings.
+        held_out: for each task the scores of examples that were not fitted, where dev is no such
+            split (see `plans.over_folds`).
     """
 
     values: Mapping[str, torch.Tensor] = field(repr=False)
@@ -72,10 +76,13 @@ class Trained:
     seconds: float
     history: tuple[Mapping[str, float], ...] = ()
     diverged: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    held_out: tuple[Scored, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the values."""
-        return {name: value for name, value in vars(self).items() if name != "values"}
+        left_out = ("values", "held_out")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 class Course:
@@ -108,9 +115,20 @@ class Course:
         self.texts, self.report_to, self.say = tuple(texts), tuple(report_to), say
         self.targets = targets
 
-    def with_examples(self, assignments: Sequence[Assignment]) -> Course:
+    def with_examples(
+        self, assignments: Sequence[Assignment], targets: Sequence[Any] | None = None
+    ) -> Course:
         """The same with other examples."""
-        return Course(self.model, assignments, self.texts, self.report_to, self.say)
+        return Course(self.model, assignments, self.texts, self.report_to, self.say, targets)
+
+    def values(self, settings: TuningSettings) -> dict[str, torch.Tensor]:
+        """A copy of what is trained, as it is now."""
+        return values_of(self._module(settings))
+
+    def put(self, settings: TuningSettings, values: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `values` gave."""
+        set_values(self._module(settings), values)
+        self.model.module.eval()
 
     def look(self) -> dict[str, float]:
         """Measures on dev: cross-entropy and metric, the mean over tasks, and of each task."""
@@ -280,13 +298,6 @@ class _Told(transformers.TrainerCallback):
 def scores_of(model: TransformerModel, one: Assignment) -> Scored:
     """A task's scores on dev, as a prediction computes them."""
     return evaluate(one.prompt, WordScorer(model, one.prompt.verbalizer.all_words), one.dev)
-
-
-def averaged(all_values: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of several trainings from one beginning (model soups, Wortsman et al. 2022)."""
-    return {
-        name: torch.stack([values[name] for values in all_values]).mean(0) for name in all_values[0]
-    }
 
 
 def processes() -> int:

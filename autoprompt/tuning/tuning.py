@@ -3,118 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import DivergedError, InputError, ScoringError
-from autoprompt.files import digest, write_atomically, write_json
-from autoprompt.lineage import Edit
-from autoprompt.models.loading import load_model
+from autoprompt.errors import DivergedError, InputError
+from autoprompt.files import digest
 from autoprompt.models.transformer import TransformerModel
-from autoprompt.objective import Scored, evaluate
-from autoprompt.prompts import ABOVE, BESIDE, ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example, split_digest
-from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.methods import METHODS, Method, set_dropout
 from autoprompt.tuning.output import TunedDirectory
+from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.trainer import DECIDES
-from autoprompt.tuning.training import Course, Say, Trained, is_main, processes, silent
+from autoprompt.tuning.shipping import measured, ship
+from autoprompt.tuning.training import Course, Plan, Say, Trained, is_main, processes, silent
+from autoprompt.tuning.trials import Trials
 
-VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
-SAME = 1e-3  # nats by which the shipped model's cross-entropy may differ from the trained one's
-Plan = Callable[[Course, TuningSettings, Path], Trained]
-
-
-@dataclass(frozen=True)
-class TunedTask:
-    """One task of a tuned model.
-
-    Attributes:
-        name: of it.
-        prompt: through which it is asked, as it is shipped.
-        metric: the task's.
-        before, after: measures on dev, untuned and as shipped, by name.
-        test: measures on test as shipped; empty where there is none.
-        examples: labelled examples that tuning has seen, train and dev.
-    """
-
-    name: str
-    prompt: Prompt
-    metric: str
-    before: dict[str, Measure]
-    after: dict[str, Measure]
-    test: dict[str, Measure]
-    examples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "name": self.name,
-            "metric": self.metric,
-            "prompt": self.prompt.digest,
-            "template": self.prompt.shown,
-            "words": self.prompt.verbalizer.as_dict(),
-            "examples": self.examples,
-            "splits": dict(self.prompt.splits),
-            **{
-                split: {name: one.to_dict() for name, one in getattr(self, split).items()}
-                for split in ("before", "after", "test")
-            },
-        }
+Fresh = Callable[[], TransformerModel]
 
 
-@dataclass(frozen=True)
-class TuningResult:
-    """What a tuning came to.
-
-    Attributes:
-        out: the directory that holds the model.
-        tasks: one at least.
-        trained: how the training went.
-        settings: that it was done with.
-        base: the model that was tuned.
-        parameters: how many were trained.
-        all_parameters: how many the model has.
-        seconds: of training.
-        peak_memory: the most bytes that the process, or the accelerator, held.
-        bytes_to_ship: of what a user needs beside the base model, if an adapter, or of all.
-    """
-
-    out: Path
-    tasks: tuple[TunedTask, ...]
-    trained: Trained
-    settings: TuningSettings
-    base: ModelIdentity
-    parameters: int
-    all_parameters: int
-    seconds: float
-    peak_memory: int
-    bytes_to_ship: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "tasks": [task.to_dict() for task in self.tasks],
-            "settings": self.settings.to_dict(),
-            "training": self.trained.to_dict(),
-            "base": dict(vars(self.base)),
-            "parameters": self.parameters,
-            "all_parameters": self.all_parameters,
-            "seconds": round(self.seconds, 3),
-            "peak_memory": self.peak_memory,
-            "bytes_to_ship": self.bytes_to_ship,
-            "processes": processes(),
-            "versions": versions(),
-        }
+def single(course: Course, settings: TuningSettings, folder: Path) -> Trained:
+    """The plan of one training."""
+    return course.train(settings, folder / "only")
 
 
 @dataclass(frozen=True)
@@ -126,9 +40,10 @@ class Request:
         settings: how.
         texts: unlabelled, for the auxiliary loss.
         tests: for each assignment the test examples, read once, at the end; or none.
-        origins: for each assignment what its prompt is, for people: "seed", "searched".
+        origins: for each assignment what its prompt is, for people: "seed", "searched", "given".
         plan: from a course to its outcome; by default one training.
         plan_name: names the plan and its numbers: a run is not resumed with another one.
+        trials: a search for the settings, before.
         report_to: trackers.
     """
 
@@ -137,13 +52,35 @@ class Request:
     texts: tuple[str, ...] = ()
     tests: tuple[tuple[Example, ...], ...] = ()
     origins: tuple[str, ...] = ()
-    plan: Plan | None = None
+    plan: Plan = single
     plan_name: str = "single"
+    trials: Trials | None = None
     report_to: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
 
-    def identity(self, model: TransformerModel) -> dict[str, Any]:
-        """What the result depends on."""
+    def check(self) -> None:
+        """Refuse what cannot be tuned, before anything is loaded or written.
+
+        Raises:
+            InputError: see the message.
+        """
+        if not self.assignments:
+            raise InputError("nothing to tune: give a prompt and a task")
+        for one in self.assignments:
+            one.check()
+        if self.settings.mlm_weight and not self.texts:
+            raise InputError("an auxiliary loss wants unlabelled texts; give some, or leave it out")
+        if self.trials and processes() > 1:
+            raise InputError(
+                "trials of a tuning run in one process; search the settings first, then tune with "
+                "them in several"
+            )
+
+    def identity(self, weights: str) -> dict[str, Any]:
+        """What the result depends on.
+
+        Args:
+            weights: digest of the model's.
+        """
         return {
             "tasks": [
                 [
@@ -155,9 +92,10 @@ class Request:
                 ]
                 for one in self.assignments
             ],
-            "model": model.identity.weights,
+            "model": weights,
             "texts": digest(list(self.texts)),
             "plan": self.plan_name,
+            "trials": list(self.trials.methods) if self.trials else [],
             "processes": processes(),
             **self.settings.to_dict(),
         }
@@ -165,7 +103,7 @@ class Request:
 
 def tune(
     request: Request,
-    model: TransformerModel,
+    fresh: Fresh,
     out: str | Path,
     *,
     resume: bool = False,
@@ -175,14 +113,14 @@ def tune(
 
     Args:
         request: what and how.
-        model: the language model; it is changed, and is of no other use afterwards.
+        fresh: loads the language model; what it returns is changed.
         out: the directory to write.
         resume: go on with an interrupted tuning there.
         say: takes lines about the progress.
 
     Raises:
         RunDirectoryError: `out` is in use, or holds something else.
-        InputError: a task has no train or dev examples.
+        InputError: a task has no train or dev examples, or the request is otherwise unfit.
         ModelError: the model lacks what the method trains.
         DivergedError: the loss became NaN or infinite. Where a checkpoint was better than the
             untuned model, `out` holds it.
@@ -190,162 +128,74 @@ def tune(
     directory = TunedDirectory(out)
     if is_main():
         directory.check(resume)
-    for one in request.assignments:
-        one.check()
-    if request.settings.mlm_weight and not request.texts:
-        raise InputError("an auxiliary loss wants unlabelled texts; give some, or leave it out")
-    settings = request.settings
-    method = METHODS[settings.method]()
-    untuned = [_measures(model, one.prompt, one.dev) for one in request.assignments]
-    method.attach(model, [one.prompt for one in request.assignments], settings)
-    if settings.dropout is not None:
-        set_dropout(model.module, settings.dropout)
+    request.check()
+    job = _Job(request, fresh, say)
     with directory.locked() if is_main() else contextlib.nullcontext():
         if is_main():
-            directory.begin(request.identity(model))
-        course = Course(model, request.assignments, request.texts, request.report_to, say)
-        plan = request.plan or single
+            directory.begin(request.identity(job.model.identity.weights))
         with _tracking_in(directory, request.report_to):
-            trained = plan(course, settings, directory.checkpoints)
+            trained = job.train(directory.checkpoints)
         if not is_main():
-            return _elsewhere(request, model, trained, directory)
-        result = _shipped(request, model, method, trained, untuned, directory)
+            return job.elsewhere(trained, directory)
+        result = ship(
+            job.request, job.model, job.method, trained, job.untuned, directory, request.origins
+        )
         directory.finish()
     if trained.diverged:
         raise DivergedError(
             f"{trained.diverged}; {directory.path} holds the model of step {trained.step}, the "
-            f"last good one; for more steps lower the learning rate ({settings.rate:g})"
+            f"last good one; for more steps lower the learning rate ({job.request.settings.rate:g})"
         )
     return result
 
 
-def single(course: Course, settings: TuningSettings, folder: Path) -> Trained:
-    """The plan of one training."""
-    return course.train(settings, folder / "only")
+class _Job:
+    """A request with its model."""
 
+    def __init__(self, request: Request, fresh: Fresh, say: Say) -> None:
+        self.request, self._fresh, self._say = request, fresh, say
+        self.model = fresh()
+        self.untuned: Sequence[dict[str, Measure]] = [
+            measured(self.model, one.prompt, one.dev) for one in request.assignments
+        ]
+        self._base = self.model.identity
+        self.method = self._attached(request.settings)
 
-def _shipped(
-    request: Request,
-    model: TransformerModel,
-    method: Method,
-    trained: Trained,
-    untuned: Sequence[dict[str, Measure]],
-    directory: TunedDirectory,
-) -> TuningResult:
-    """Write the model, load it again, measure what was loaded, and write the rest."""
-    directory.prompt.unlink(missing_ok=True)
-    method.save(model, directory.path)
-    again = load_model(
-        str(directory.path),
-        device=str(model.module.device),
-        dtype="float32",
-        max_length=model.encoder.max_length,
-    )
-    tasks = []
-    for number, one in enumerate(request.assignments):
-        trained_entropy = _measures(model, one.prompt, one.dev)[DECIDES].value
-        after = _measures(again, one.prompt, one.dev)
-        if abs(after[DECIDES].value - trained_entropy) > SAME:
-            raise ScoringError(
-                f"the model in {directory.path} scores otherwise when it is loaded again "
-                f"(cross-entropy {after[DECIDES].value:.4f} on dev, {trained_entropy:.4f} before); "
-                f"this method does not suit this model: choose another one"
+    def train(self, folder: Path) -> Trained:
+        """The best settings, where they are searched, and the plan with them."""
+        trials = self.request.trials
+        place = folder
+        if trials is not None:
+            identity = {**self.request.identity(self._base.weights), "study": "tuning"}
+            settings, place = trials.best(
+                self.request.settings, folder, self._tried, identity, self._say
             )
-        test = request.tests[number] if number < len(request.tests) else ()
-        measured = _measures(again, one.prompt, test) if test else {}
-        prompt = _prompt_of(one, request, again, after, measured, test)
-        tasks.append(
-            TunedTask(
-                one.name,
-                prompt,
-                one.metric,
-                untuned[number],
-                after,
-                measured,
-                len(one.train) + len(one.dev),
-            )
-        )
-    _write_prompts(directory, tasks)
-    counts = [p.numel() for p in model.module.parameters() if p.requires_grad]
-    result = TuningResult(
-        directory.path,
-        tuple(tasks),
-        trained,
-        request.settings,
-        model.identity,
-        sum(counts),
-        sum(p.numel() for p in model.module.parameters()),
-        trained.seconds,
-        peak_memory(model.module.device.type),
-        directory.bytes_to_ship(),
-    )
-    origins = {"origins": list(request.origins), "plan": request.plan_name}
-    write_json(directory.record, {**result.to_dict(), **origins, **request.extra})
-    write_atomically(directory.card, card_of(result.to_dict()))
-    _write_main_prompt(directory, tasks)
-    return result
+            self.request = replace(self.request, settings=settings)
+            self.model = self._fresh()
+            self.method = self._attached(settings)
+        return self._planned(self.request.settings, place)
 
+    def elsewhere(self, trained: Trained, directory: TunedDirectory) -> TuningResult:
+        """What a process knows that does not write."""
+        settings, seconds = self.request.settings, trained.seconds
+        return TuningResult(directory.path, (), trained, settings, self._base, 0, 0, seconds, 0, 0)
 
-def _prompt_of(
-    one: Assignment,
-    request: Request,
-    model: Any,
-    after: dict[str, Measure],
-    test: dict[str, Measure],
-    examples: Sequence[Example],
-) -> Prompt:
-    """The prompt as it is shipped: on the tuned model, with its scores there."""
-    prompt = one.prompt
-    how = f"tuned ({request.settings.method})"
-    words = {label: tuple(group) for label, group in prompt.verbalizer.as_dict().items()}
-    found = replace(
-        prompt,
-        model=replace(model.identity, name=BESIDE),
-        tokens=model.encoder.record(prompt.frame, prompt.verbalizer.all_words),
-        lineage=(*prompt.lineage, Edit(how, prompt.shown, words)),
-        scores={},
-        splits={"train": split_digest(one.train)},
-        versions=versions(),
-        seed=request.settings.seed,
-    )
-    found = found.with_scores("dev", _records(after), split_digest(one.dev))
-    return found.with_scores("test", _records(test), split_digest(examples)) if test else found
+    def _tried(self, settings: TuningSettings, folder: Path) -> Trained:
+        self.model = self._fresh()
+        self.method = self._attached(settings)
+        return self._planned(settings, folder)
 
+    def _planned(self, settings: TuningSettings, folder: Path) -> Trained:
+        given = self.request
+        course = Course(self.model, given.assignments, given.texts, given.report_to, self._say)
+        return given.plan(course, settings, folder)
 
-def _write_prompts(directory: TunedDirectory, tasks: Sequence[TunedTask]) -> None:
-    if len(tasks) > 1:
-        directory.prompts.mkdir(exist_ok=True)
-        for task in tasks:
-            name = replace(task.prompt.model, name=ABOVE) if task.prompt.model else None
-            replace(task.prompt, model=name).save(directory.prompts / f"{task.name}.json")
-
-
-def _write_main_prompt(directory: TunedDirectory, tasks: Sequence[TunedTask]) -> None:
-    """Last: it means that all is there. Of several tasks it is the first one's."""
-    tasks[0].prompt.save(directory.prompt)
-
-
-def _elsewhere(
-    request: Request, model: TransformerModel, trained: Trained, directory: TunedDirectory
-) -> TuningResult:
-    """What a process knows that does not write."""
-    return TuningResult(
-        directory.path, (), trained, request.settings, model.identity, 0, 0, trained.seconds, 0, 0
-    )
-
-
-def _measures(model: Any, prompt: Prompt, examples: Sequence[Example]) -> dict[str, Measure]:
-    scored: Scored = evaluate(prompt, WordScorer(model, prompt.verbalizer.all_words), examples)
-    return scored.measures()
-
-
-def _records(measures: dict[str, Measure]) -> dict[str, Any]:
-    return {name: one.to_dict() for name, one in measures.items()}
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that a tuned model depends on."""
-    return {name: importlib.metadata.version(name) for name in VERSIONED}
+    def _attached(self, settings: TuningSettings) -> Method:
+        method = METHODS[settings.method]()
+        method.attach(self.model, [one.prompt for one in self.request.assignments], settings)
+        if settings.dropout is not None:
+            set_dropout(self.model.module, settings.dropout)
+        return method
 
 
 @contextlib.contextmanager

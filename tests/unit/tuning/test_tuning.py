@@ -19,8 +19,9 @@ from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.tuning import Request, TuningResult, tune
+from autoprompt.tuning.tuning import Request, tune
 
 RATES = {"full": 3e-3, "head": 1e-2, "bitfit": 1e-2, "lora": 1e-2, "soft": 1e-1}
 SETTINGS = TuningSettings(steps=20, batch=16, evaluate_every=5)
@@ -50,7 +51,7 @@ def tuned(fresh: Callable[[str], TransformerModel], tmp_path: Path) -> Tune:
     ) -> TuningResult:
         given = {"method": method, "learning_rate": RATES[method], **changes}
         request = Request((one or assignment(),), replace(SETTINGS, **given))  # type: ignore[arg-type]
-        return tune(request, fresh(family), tmp_path / out)
+        return tune(request, lambda: fresh(family), tmp_path / out)
 
     return run
 
@@ -183,7 +184,7 @@ def test_a_tuning_that_only_harms_is_undone(tuned: Tune) -> None:
     request = Request(
         (replace(one, train=flipped),), replace(SETTINGS, learning_rate=1e-2, patience=1)
     )
-    result = tune(request, model, learnt.out.parent / "second")
+    result = tune(request, lambda: model, learnt.out.parent / "second")
     (task,) = result.tasks
     assert result.trained.step == 0
     assert "which is kept" in result.trained.reason
@@ -282,8 +283,9 @@ def test_an_output_directory_in_use_is_refused(tuned: Tune, tmp_path: Path) -> N
 def test_resuming_wants_something_to_go_on_with(
     fresh: Callable[[str], TransformerModel], tmp_path: Path
 ) -> None:
+    request = Request((assignment(),), SETTINGS)
     with pytest.raises(RunDirectoryError, match="no unfinished tuning"):
-        tune(Request((assignment(),), SETTINGS), fresh("bert"), tmp_path / "none", resume=True)
+        tune(request, lambda: fresh("bert"), tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()
 
 

@@ -13,6 +13,7 @@ import click
 
 from autoprompt import __version__
 from autoprompt.cli.audit import audit
+from autoprompt.cli.compare import compare
 from autoprompt.cli.demo import demo
 from autoprompt.cli.doctor import doctor
 from autoprompt.cli.init import init
@@ -42,7 +43,7 @@ def cli(debug: bool) -> None:
         os.environ[DEBUG] = "1"
 
 
-for verb in (demo, init, search, tune, score, predict, audit, spaces, doctor):
+for verb in (demo, init, search, tune, compare, score, predict, audit, spaces, doctor):
     cli.add_command(verb)
 
 

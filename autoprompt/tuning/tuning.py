@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoprompt.errors import DivergedError, InputError
+from autoprompt.errors import DivergedError, InputError, UnknownNameError
 from autoprompt.files import digest
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.scoring.metrics import Measure
@@ -20,7 +21,16 @@ from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.shipping import measured, ship
-from autoprompt.tuning.training import Course, Plan, Say, Trained, is_main, processes, silent
+from autoprompt.tuning.training import (
+    TRACKERS,
+    Course,
+    Plan,
+    Say,
+    Trained,
+    is_main,
+    processes,
+    silent,
+)
 from autoprompt.tuning.trials import Trials
 
 Fresh = Callable[[], TransformerModel]
@@ -69,6 +79,11 @@ class Request:
             one.check()
         if self.settings.mlm_weight and not self.texts:
             raise InputError("an auxiliary loss wants unlabelled texts; give some, or leave it out")
+        for name in self.report_to:
+            if name not in TRACKERS:
+                raise UnknownNameError("tracker", name, TRACKERS)
+            if importlib.util.find_spec(name) is None:
+                raise InputError(f"the tracker {name!r} is not installed; pip install {name}")
         if self.trials and processes() > 1:
             raise InputError(
                 "trials of a tuning run in one process; search the settings first, then tune with "
@@ -215,13 +230,6 @@ def _tracking_in(directory: TunedDirectory, report_to: Sequence[str]) -> Iterato
     os.environ.update(added)
     try:
         yield
-    except (RuntimeError, ImportError) as error:
-        if report_to and "install" in str(error):
-            raise InputError(
-                f"a tracker of {', '.join(report_to)} is not installed: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        raise
     finally:
         for name in added:
             os.environ.pop(name, None)

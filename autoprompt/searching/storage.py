@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -20,22 +20,17 @@ from optuna.trial import TrialState
 
 from autoprompt.errors import RunDirectoryError
 
-Direction = Literal["maximize", "minimize"]
 STUDY = "autoprompt"
 SETTINGS = "settings"
 
 
 @contextmanager
-def open_study(
-    database: Path, settings: dict[str, Any], name: str = STUDY, direction: Direction = "maximize"
-) -> Iterator[Study]:
+def open_study(database: Path, settings: dict[str, Any]) -> Iterator[Study]:
     """Create the study, or open the one that is there; its database is closed at the end.
 
     Args:
         database: path of the SQLite file.
         settings: everything that a result depends on; kept in the study and compared on opening.
-        name: of the study; a database may hold several.
-        direction: "maximize" or "minimize".
 
     Raises:
         RunDirectoryError: the file is damaged, or was made with other settings (the message shows
@@ -49,7 +44,7 @@ def open_study(
         )
         _begin_immediately(storage.engine)
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=direction, load_if_exists=True
+            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
         )
         known = study.user_attrs.get(SETTINGS)
     except (sqlalchemy.exc.SQLAlchemyError, KeyError, ValueError) as error:

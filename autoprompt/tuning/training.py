@@ -166,6 +166,18 @@ class Course:
                 shutil.rmtree(path)
         return trained
 
+    def take_steps(self, settings: TuningSettings, folder: Path) -> None:
+        """Take all steps, without a look at dev or a checkpoint."""
+        trainer = PromptTrainer(
+            self._module(settings),
+            self.look,
+            args=self._arguments(settings, folder, looks=False),
+            train_dataset=self._lessons(settings),
+            data_collator=self._collator(settings),
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.run(None)
+
     def _module(self, settings: TuningSettings) -> TunedModule:
         losses = [one.loss for one in self.assignments]
         return TunedModule(self.model, losses, settings.mlm_weight)
@@ -235,7 +247,9 @@ class Course:
         texts = TextLessons(self.texts, self.model) if settings.mlm_weight else None
         return Collator(encoded, texts)
 
-    def _arguments(self, settings: TuningSettings, folder: Path) -> transformers.TrainingArguments:
+    def _arguments(
+        self, settings: TuningSettings, folder: Path, looks: bool = True
+    ) -> transformers.TrainingArguments:
         workers = processes()
         if settings.batch % workers:
             raise InputError(
@@ -257,12 +271,12 @@ class Course:
             seed=seed,
             data_seed=seed,
             train_sampling_strategy="sequential",  # `Lessons` are in order
-            eval_strategy="steps",
+            eval_strategy="steps" if looks else "no",
             eval_steps=every,
-            save_strategy="steps",
+            save_strategy="steps" if looks else "no",
             save_steps=every,
             save_total_limit=2,  # the best one and the newest one
-            load_best_model_at_end=True,
+            load_best_model_at_end=looks,
             metric_for_best_model=DECIDES,
             greater_is_better=False,
             restore_callback_states_from_checkpoint=True,

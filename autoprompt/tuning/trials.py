@@ -20,9 +20,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprompt.errors import InputError, ModelError, SearchError
-from autoprompt.searching.storage import fail_zombies, open_study
 from autoprompt.seeding import derive_seed
 from autoprompt.tuning.settings import LEARNING_RATES, TuningSettings
+from autoprompt.tuning.storage import tuning_study
 from autoprompt.tuning.training import Say, Trained, silent
 
 NUMBER, SETTINGS = "number", "settings"
@@ -78,8 +78,7 @@ class Trials:
         Raises:
             SearchError: every trial failed.
         """
-        with open_study(self.database, identity, self.name, "minimize") as study:
-            fail_zombies(study)
+        with tuning_study(self.database, self.name, identity) as study:
             for number in range(self.count):
                 if number not in _finished(study):
                     say(f"Trial {number + 1} of {self.count}")

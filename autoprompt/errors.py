@@ -16,7 +16,8 @@ A message states the rule, the value that broke it, and the way out. The tree::
     |   `-- UnknownNameError            a name that is not in a list; the message holds the list
     `-- SearchError (RuntimeError)      a run that failed on the way; the CLI exits with 1
         |-- ScoringError                the model gave scores that are not finite
-        `-- OutageError                 the study's database is away, or cannot be written
+        |-- OutageError                 the study's database is away, or cannot be written
+        `-- DivergedError               the loss of a tuning is not finite
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class ScoringError(SearchError):
 
 class OutageError(SearchError):
     """The study's database is away, and waiting did not help, or it cannot be written."""
+
+
+class DivergedError(SearchError):
+    """The loss of a tuning became NaN or infinite."""
 
 
 def nearest_of(name: str, valid: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ not where it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from autoprompt.prompt_content import (
     TriggerTokens,
 )
 from autoprompt.prompt_files import parse_prompt, read_prompt, record_of
+
+BESIDE, ABOVE = ".", ".."  # names of a model in the prompt file's own directory, or the one above
 
 __all__ = ["Calibration", "Frame", "ModelIdentity", "Prompt", "TokenRecord", "TriggerTokens"]
 
@@ -50,10 +53,14 @@ class Prompt(PromptContent):
 
     @classmethod
     def load(cls, path: str | Path) -> Prompt:
-        """Read a prompt file.
+        """Read a prompt file; a model that lies beside it is named by its directory.
 
         Raises:
             PromptError: it is damaged or foreign.
         """
         text = read_text(Path(path), "prompt file")
-        return cls.from_dict(parse_prompt(text, str(path)), str(path))
+        prompt = cls.from_dict(parse_prompt(text, str(path)), str(path))
+        if prompt.model is None or prompt.model.name not in (BESIDE, ABOVE):
+            return prompt
+        place = (Path(path).parent / prompt.model.name).resolve()
+        return replace(prompt, model=replace(prompt.model, name=str(place)))

@@ -50,6 +50,7 @@ OURS = {
     ".lock",
 }
 GIVEN = ("command", "budget", "versions")  # what may be others when a run is resumed
+TUNED_PROMPT = "prompt.json"  # of a tuned model's directory
 HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
 
@@ -258,14 +259,16 @@ def _is_ours(name: str) -> bool:
 
 
 def prompt_file(path: str | Path) -> Path:
-    """The prompt file that a user means: itself, or the best one of a run directory.
+    """The prompt file that a user means: itself, the best one of a run, or a tuned model's.
 
     Raises:
-        RunDirectoryError: the directory holds no finished run.
+        RunDirectoryError: the directory holds no finished run and no tuned model.
     """
     found = Path(path)
     if not found.is_dir():
         return found
+    if (found / TUNED_PROMPT).is_file():
+        return found / TUNED_PROMPT
     if not (found / "best.json").is_file():
         raise RunDirectoryError(
             f"{found} holds no best.json; finish its search with --resume, or name a prompt file"

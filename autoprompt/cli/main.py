@@ -15,6 +15,7 @@ import click
 
 from autoprompt import __version__
 from autoprompt.cli.audit import audit
+from autoprompt.cli.compare import compare
 from autoprompt.cli.demo import demo
 from autoprompt.cli.doctor import doctor
 from autoprompt.cli.export import export
@@ -26,13 +27,14 @@ from autoprompt.cli.run import run
 from autoprompt.cli.score import score
 from autoprompt.cli.search import search
 from autoprompt.cli.spaces import spaces
+from autoprompt.cli.tune import tune
 from autoprompt.cli.worker import worker
 from autoprompt.errors import AutopromptError
 
 DEBUG = "AUTOPROMPT_DEBUG"
 INTERRUPTED = (
-    "interrupted; what was finished is kept: a search goes on with the same command and --resume, "
-    "or with its other workers"
+    "interrupted; what was finished is kept: search and tune go on with the same command and "
+    "--resume, a search with its other workers too"
 )
 
 
@@ -54,6 +56,8 @@ VERBS = (
     run,
     search,
     worker,
+    tune,
+    compare,
     score,
     predict,
     audit,

@@ -58,6 +58,7 @@ class PromptEncoder:
         reads_masks: whether a sequence holds as many masks as the word has tokens.
         mask: the token that stands for `{mask}`, or "" where none does.
         mask_id: its id, or -1.
+        front: ids in front of every sequence, that no text has: a soft prompt's (see `soft`).
 
     Raises:
         ModelError: the tokenizer is not a fast one, or has no mask token.
@@ -82,6 +83,7 @@ class PromptEncoder:
         self.mask_id: int = tokenizer.convert_tokens_to_ids(self.mask) if self.mask else -1
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.front: tuple[int, ...] = ()
         self._reader = reader_of_text(tokenizer)
         # A search asks for thousands of words in templates that end in one of a few contexts.
         self._spellings: dict[tuple[str, str], tuple[int, ...] | None] = {}
@@ -135,7 +137,7 @@ class PromptEncoder:
         if HIDDEN in own or any(HIDDEN in t for text in texts for t in text.values()):
             # Special tokens are told from text by a NUL (see `text_reader`).
             raise TemplateError("a text holds a NUL character; remove it")
-        encoded = self.encode_texts(frame, texts, masks)
+        encoded = self.encoded(frame, texts, masks)
         most = most_tokens(self, frame, masks)
         long = [row for row, encoding in enumerate(encoded) if len(encoding.ids) > most]
         if long:
@@ -252,13 +254,13 @@ class PromptEncoder:
         for text in self.AWKWARD:
             frame = Frame(Template.parse(text))
             for sample in ("A fine film!", "  spaced  text, don't ", "naïve café"):
-                encoding = self.encode_texts(frame, [{"text": sample}], 1)[0]
+                encoding = self.encoded(frame, [{"text": sample}], 1)[0]
                 if not self._plain_text_gives(frame, encoding, {"text": sample}):
                     return False
         return True
 
     def _probe(self, frame: Frame) -> Encoding:
-        return self.encode_texts(frame, [dict(_probe_of(frame).fields)], 1)[0]
+        return self.encoded(frame, [dict(_probe_of(frame).fields)], 1)[0]
 
     def _plain_text_gives(
         self, frame: Frame, encoding: Encoding, fields: Mapping[str, str] | None = None
@@ -289,10 +291,17 @@ class PromptEncoder:
         found = self._reader.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
+    def encoded(
+        self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
+    ) -> list[Encoding]:
+        """Texts by field as the model reads them, whatever their length."""
+        found = self.encode_texts(frame, texts, masks)
+        return [encoding.behind(self.front) for encoding in found] if self.front else found
+
     def encode_texts(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
-        """Encode texts by field, whatever their length."""
+        """The same without `front`; what kinds of models differ in."""
         columns: list[list[Sequence[int]]] = []  # per part, one id sequence an example
         mask_ids = (self.mask_id,) * masks
         parts = sections_of(frame, mask_ids, self._mask_strips)

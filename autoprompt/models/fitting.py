@@ -28,10 +28,10 @@ class TextEncoder(Protocol):
     max_length: int
     reads_masks: bool
 
-    def encode_texts(
+    def encoded(
         self, frame: Frame, texts: Sequence[Mapping[str, str]], masks: int
     ) -> list[Encoding]:
-        """Encode texts by field, whatever their length."""
+        """Texts by field as the model reads them, whatever their length."""
         ...
 
     def limit(self, masks: int) -> int:
@@ -79,13 +79,13 @@ class Fitting:
         shorter = self.frame
         if shorter.demonstrations:
             shorter = self._with_those_that_fit(fields)
-            (encoding,) = self.encoder.encode_texts(shorter, [fields], self.masks)
+            (encoding,) = self.encoder.encoded(shorter, [fields], self.masks)
         found = self._truncated(shorter, fields, encoding)
         left_out = len(self.frame.demonstrations) - len(shorter.demonstrations)
         return replace(found, left_out=left_out)
 
     def _fits(self, frame: Frame, fields: Mapping[str, str]) -> bool:
-        (found,) = self.encoder.encode_texts(frame, [fields], self.masks)
+        (found,) = self.encoder.encoded(frame, [fields], self.masks)
         return len(found.ids) <= most_tokens(self.encoder, frame, self.masks)
 
     def _with_usable_demonstrations(self) -> Frame:
@@ -126,5 +126,5 @@ class Fitting:
             for name, left in levelled(lengths, repeats, surplus).items():
                 if left < lengths[name]:
                     kept[name] = cut(kept[name], ends[name], left)
-            (encoding,) = self.encoder.encode_texts(frame, [kept], self.masks)
+            (encoding,) = self.encoder.encoded(frame, [kept], self.masks)
         return replace(encoding, lost=original - len(encoding.ids))

@@ -84,6 +84,22 @@ class LabelLoss:
             loss = loss + self.anti_collapse * (np.log(scores.shape[-1]) - entropy)
         return loss
 
+    def expected(self, label_scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """As `of`, where labels are known with some probability.
+
+        Args:
+            label_scores: shape `(examples, labels)`.
+            targets: shape `(examples, labels)`, the labels' probabilities.
+
+        Returns:
+            The mean over examples of the cross-entropy over labels, a scalar.
+        """
+        scores = label_scores
+        if self.offsets:
+            offsets = torch.as_tensor(self.offsets, dtype=scores.dtype, device=scores.device)
+            scores = torch.log_softmax(scores, -1) - offsets
+        return -(targets * torch.log_softmax(scores, -1)).sum(-1).mean()
+
     def values(self, label_scores: Floats, gold: NDArray[np.int64]) -> Floats:
         """As `of`, for arrays: `(sets, examples, labels)` to `(sets,)`."""
         found: Floats = self.of(torch.from_numpy(label_scores), torch.from_numpy(gold)).numpy()

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from autoprompt.errors import ModelError, UnknownNameError, listing
+from autoprompt.models.adapters import Adapter
 from autoprompt.models.embedded import EMBEDDED, embedded_path
 from autoprompt.models.families import FAMILIES, Family, family_of
 from autoprompt.models.hub import check_reachable
 from autoprompt.models.masked import usable_length
 from autoprompt.models.precision import DTYPES, screening_dtype
 from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import ModelIdentity
 
 
@@ -52,7 +54,8 @@ def load_model(
     """Load a masked, causal or sequence-to-sequence language model in float32.
 
     Args:
-        name: "embedded", a directory, or a Hugging Face name.
+        name: "embedded", a directory, a Hugging Face name, or the directory of a `peft` adapter
+            (LoRA or a soft prompt), which names its model.
         device: a torch device, for example "cpu", "cuda" or "mps".
         dtype: the precision that screens candidates: "auto" (bfloat16 where that is fast, else
             float32), "float32" or "bfloat16". What is decided or reported is in float32.
@@ -66,6 +69,17 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
+    adapter = Adapter.at(name)
+    if adapter is not None:
+        model = load_model(
+            adapter.base,
+            device=device,
+            dtype=dtype,
+            revision=adapter.revision,
+            trust_remote_code=trust_remote_code,
+            max_length=max_length,
+        )
+        return _adapted(model, adapter, dtype, device)
     parts = load_parts(name, device, revision, trust_remote_code)
     module, tokenizer = parts.module, parts.tokenizer
     if parts.family.name == "causal":
@@ -83,6 +97,22 @@ def load_model(
         weights=_digest_of_weights(module),
     )
     return parts.family.model(module, encoder, identity, screening_dtype(dtype, device))
+
+
+def _adapted(model: LanguageModel, adapter: Adapter, dtype: str, device: str) -> LanguageModel:
+    """A model with an adapter."""
+    assert isinstance(model, TransformerModel)
+    identity = ModelIdentity(
+        name=str(adapter.path),
+        revision="",
+        family=model.identity.family,
+        tokenizer=model.identity.tokenizer,
+        weights=adapter.weights(model.identity.weights),
+    )
+    module = adapter.merged(model.module).eval()
+    found = type(model)(module, model.encoder, identity, screening_dtype(dtype, device))
+    adapter.attach(found)
+    return found
 
 
 def load_parts(

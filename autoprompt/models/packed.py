@@ -6,8 +6,8 @@ sequences, in groups of like length (see `packing`). The last layer runs at the 
 other tokens serve it as keys and values.
 
 The module's own parts do the work wherever they can (projections, activation, normalisation, head):
-the activation is the configured one, weights are shared in the module's own precision, and
-gradients come from autograd.
+the activation is the configured one, weights are shared in the module's own precision, gradients
+come from autograd, and a module in training mode drops out what its own pass would.
 """
 
 from __future__ import annotations
@@ -74,24 +74,22 @@ class PackedEncoder:
         Args:
             batch: encodings with equally many masks, in any order.
             delta: shape `(triggers, width)`, added to the embeddings of each sequence's trigger
-                tokens. Gradients flow to it.
+                tokens. Gradients flow to it, and to weights that are being trained.
 
         Returns:
             Shape `(batch, masks, width)`, in the encoder's precision.
         """
-        differentiable = torch.is_grad_enabled() and delta is not None and delta.requires_grad
         order = sorted(range(len(batch)), key=lambda index: len(batch[index].ids))
         device = self._embeddings.word_embeddings.weight.device
         packing = Packing.of([batch[index] for index in order], device, self._dtype)
-        with torch.set_grad_enabled(differentiable):
-            states = self._embedded(packing, delta)
-            for layer in self._layers[:-1]:
-                states = self._run(layer, states, states, packing, 0)
-            at_masks = states.index_select(0, packing.masks.flatten())
-            masks = packing.masks.shape[1]
-            at_masks = self._run(self._layers[-1], at_masks, states, packing, masks)
-            back = torch.tensor(order, device=device).argsort()
-            return at_masks.view(*packing.masks.shape, -1).index_select(0, back)
+        states = self._embedded(packing, delta)
+        for layer in self._layers[:-1]:
+            states = self._run(layer, states, states, packing, 0)
+        at_masks = states.index_select(0, packing.masks.flatten())
+        masks = packing.masks.shape[1]
+        at_masks = self._run(self._layers[-1], at_masks, states, packing, masks)
+        back = torch.tensor(order, device=device).argsort()
+        return at_masks.view(*packing.masks.shape, -1).index_select(0, back)
 
     def mask_logits(
         self, batch: Sequence[Encoding], delta: torch.Tensor | None = None
@@ -105,9 +103,7 @@ class PackedEncoder:
         Returns:
             Shape `(batch, masks, vocab_size)`, float32.
         """
-        states = self.mask_states(batch, delta)
-        with torch.set_grad_enabled(states.requires_grad):
-            logits: torch.Tensor = self._head(states).float()
+        logits: torch.Tensor = self._head(self.mask_states(batch, delta)).float()
         return logits
 
     def _embedded(self, packing: Packing, delta: torch.Tensor | None) -> torch.Tensor:
@@ -121,7 +117,7 @@ class PackedEncoder:
             rows = packing.triggers
             added = delta.to(states.dtype).expand(len(rows), *delta.shape)
             states = states.index_add(0, rows.flatten(), added.flatten(0, 1))
-        normalised: torch.Tensor = parts.LayerNorm(states).to(self._dtype)
+        normalised: torch.Tensor = parts.dropout(parts.LayerNorm(states)).to(self._dtype)
         return normalised
 
     def _run(
@@ -141,7 +137,8 @@ class PackedEncoder:
         """
         inner = layer.attention.self
         query, key, value = inner.query(states), inner.key(seen), inner.value(seen)
-        found = [self._attended(query, key, value, group, masks) for group in packing.groups]
+        drop = inner.dropout.p if inner.training else 0.0
+        found = [self._attended(query, key, value, group, masks, drop) for group in packing.groups]
         context = found[0] if len(found) == 1 else torch.cat(found)
         middle = layer.attention.output(context, states)
         output: torch.Tensor = layer.output(layer.intermediate(middle), middle)
@@ -154,6 +151,7 @@ class PackedEncoder:
         value: torch.Tensor,
         group: Group,
         masks: int,
+        drop: float,
     ) -> torch.Tensor:
         """What a group's queries attend to: `(rows of the group, width)`."""
         if masks:
@@ -166,6 +164,7 @@ class PackedEncoder:
             self._split(group.grid_of(key)),
             self._split(group.grid_of(value)),
             attn_mask=None if group.grid is None else group.grid.mask,
+            dropout_p=drop,
         )
         merged = attended.transpose(1, 2).flatten(2)
         return merged.flatten(0, 1) if masks else group.rows_of(merged)

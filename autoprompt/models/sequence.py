@@ -42,6 +42,20 @@ class Encoding:
         )
         return replace(self, ids=tuple(ids), decoder_ids=decoder_ids)
 
+    def behind(self, front: tuple[int, ...]) -> Encoding:
+        """The sequence with some more tokens in front of it."""
+        if not front:
+            return self
+        places, triggers = (
+            tuple(at + len(front) for at in some)
+            for some in (self.mask_positions, self.trigger_positions)
+        )
+        # Where a decoder predicts the word, it reads what it did, and the masks are its own.
+        places = self.mask_positions if self.decoder_ids else places
+        return replace(
+            self, ids=front + self.ids, mask_positions=places, trigger_positions=triggers
+        )
+
     @property
     def is_shortened(self) -> bool:
         """Whether the model does not see all of the example or the demonstrations."""

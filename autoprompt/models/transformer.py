@@ -306,6 +306,24 @@ class TransformerModel:
         slots = len(variants[0].encodings[0].trigger_positions)
         device = layer.weight.device
         delta = torch.zeros(slots, layer.embedding_dim, device=device, requires_grad=True)
+        scores = self.label_scores(variants, loss, delta)
+        total = loss.of(scores, torch.as_tensor(gold, device=device))
+        (gradients,) = torch.autograd.grad(total, delta)
+        return float(total.detach()), checked(gradients, self.identity.name)
+
+    def label_scores(
+        self, variants: Sequence[Variant], loss: LabelLoss, delta: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Label scores of one batch, with gradients to what is being trained.
+
+        Args:
+            variants: as for `trigger_gradients`.
+            loss: how words make labels.
+            delta: shape `(triggers, width)`, added to the trigger tokens' embeddings.
+
+        Returns:
+            Shape `(examples, labels)`: the scores that `scoring` computes, before calibration.
+        """
         words: list[list[torch.Tensor]] = []
         for variant in variants:
             scores = self._variant_scores(variant, delta)
@@ -314,11 +332,18 @@ class TransformerModel:
                     words.append([])
                 words[label].append(scores[:, word])
         groups = [torch.stack(group, -1) for group in words]
-        total = loss.of(
-            loss.label_scores(groups, len(groups)), torch.as_tensor(gold, device=device)
-        )
-        (gradients,) = torch.autograd.grad(total, delta)
-        return float(total.detach()), checked(gradients, self.identity.name)
+        return loss.label_scores(groups, len(groups))
+
+    def mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
+        """Logits at the masks of one batch, with gradients to what is being trained.
+
+        Args:
+            batch: with equally many masks.
+
+        Returns:
+            Shape `(batch, masks, vocab_size)`, float32.
+        """
+        return self._mask_logits(batch)
 
     def _embeddings(self) -> torch.nn.Embedding:
         """The layer that makes the trigger tokens' embeddings."""
@@ -330,10 +355,11 @@ class TransformerModel:
         with added_to_triggers(self._embeddings(), positions, delta):
             return self._mask_logits(batch)
 
-    def _variant_scores(self, variant: Variant, delta: torch.Tensor) -> torch.Tensor:
+    def _variant_scores(self, variant: Variant, delta: torch.Tensor | None) -> torch.Tensor:
         """Word scores `(examples, words)`, with a gradient to what is added to the triggers."""
         asked, way = self.encoder.asked(variant.encodings, variant.ids)
-        logs = torch.log_softmax(self._moved_logits(asked, delta), -1)
+        logits = self._mask_logits(asked) if delta is None else self._moved_logits(asked, delta)
+        logs = torch.log_softmax(logits, -1)
         ids = torch.as_tensor(variant.ids, device=logs.device)  # (words, masks)
         masks = torch.arange(ids.shape[1], device=logs.device)
         ways = torch.as_tensor(way, device=logs.device)

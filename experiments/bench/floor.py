@@ -92,6 +92,12 @@ def trigger_step(shape: Shape, lengths: Sequence[int], candidates: int) -> Flops
     return found + Flops(candidates * each.body, candidates * each.head)
 
 
+def training(shape: Shape, lengths: Sequence[int]) -> Flops:
+    """Forward and back through all weights: back is two products as large as each there."""
+    there = scoring(shape, lengths)
+    return Flops(3 * there.body, 3 * there.head)
+
+
 def causal_step(shape: Shape, length: int, first: int, flipped: Sequence[int]) -> Flops:
     """A gradient, and candidates that each read on from their first changed token.
 

@@ -15,6 +15,7 @@ from experiments.bench.material import (
     changed,
     drawn,
     lengths_of,
+    near,
     single,
     spread,
 )
@@ -29,6 +30,7 @@ SWAPS = ("good", "very", "place")  # tokens whose promised gain is compared
 CAUSAL_START = " All in all the food was good and the film was bad so that it was not very good or"
 CAUSAL_TRIGGERS = 20
 CAUSAL_PREFIX = 64  # tokens before the triggers, about
+TRAINED, BATCH = 40, 8  # tokens of J5's examples, about, and examples of a step
 STEPS = (1, 4, 16)  # of the table of linearity
 
 
@@ -78,6 +80,7 @@ def jobs_of(material: Material, names: Sequence[str]) -> list[Job]:
         "J2": [lambda: factorised(material, "mini")],
         "J3": [lambda: trigger_step(material, "mini"), lambda: trigger_step(material, "base")],
         "J4": [lambda width=width: causal_step(material, width) for width in material.widths],
+        "J5": [lambda: training(material, "mini"), lambda: training(material, "base")],
     }
     return [make() for name in names if name in makers for make in makers[name]]
 
@@ -211,6 +214,39 @@ def causal_step(material: Material, width: int) -> Job:
         left_out={**left_out, **low_out},
         shape=shape,
         flops=lambda flipped: floor.causal_step(shape, length, first, flipped or evenly),
+    )
+
+
+def training(material: Material, name: str) -> Job:
+    """J5: steps of fine-tuning through a prompt, all weights trained."""
+    shape, tokenizer = SHAPES[name], material.tokenizer(name)
+    steps = material.sizes.steps[name]
+    rows = texts.distinct(material.texts, 872)
+    chosen = near(lengths_of(tokenizer, TEMPLATE, rows), TRAINED, steps * BATCH)
+    rows = [rows[at] for at in generator(SEED, "training").permutation(chosen)]
+    lengths = lengths_of(tokenizer, TEMPLATE, rows)
+    payload = {
+        "kind": "training",
+        "model": str(material.models[name]),
+        "texts": rows,
+        "labels": [list(WORDS)[at % 2] for at in range(len(rows))],
+        "template": TEMPLATE,
+        "words": WORDS,
+        "batch": BATCH,
+        "longest": max(lengths),
+    }
+    sides, left_out = _sides(material.peers, "OpenPrompt", "LM-BFF")
+    return Job(
+        name="J5",
+        title=f"{steps} steps of training all weights, batches of {BATCH} ({spread(lengths)}), "
+        f"{shape.label}",
+        unit="examples/s",
+        work=len(rows),
+        payload=payload,
+        sides=(*sides, Side("ours", OURS), Side("ours", OURS, "bfloat16")),
+        left_out=left_out,
+        shape=shape,
+        flops=lambda _flipped: floor.training(shape, lengths),
     )
 
 

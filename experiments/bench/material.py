@@ -23,16 +23,30 @@ class Sizes:
         candidates: of J3, by shape.
         sampled: candidates of J3 that loops with one pass a candidate are timed on, by shape.
         pairs: of J2 that the naive loop is timed on.
+        steps: of J5, by shape.
     """
 
     examples: dict[str, int]
     candidates: dict[str, int]
     sampled: dict[str, int]
     pairs: int
+    steps: dict[str, int]
 
 
-BRIEF = Sizes({"mini": 872, "base": 96}, {"mini": 100, "base": 12}, {"mini": 10, "base": 3}, 2)
-FULL = Sizes({"mini": 872, "base": 872}, {"mini": 100, "base": 100}, {"mini": 25, "base": 12}, 4)
+BRIEF = Sizes(
+    {"mini": 872, "base": 96},
+    {"mini": 100, "base": 12},
+    {"mini": 10, "base": 3},
+    2,
+    {"mini": 24, "base": 6},
+)
+FULL = Sizes(
+    {"mini": 872, "base": 872},
+    {"mini": 100, "base": 100},
+    {"mini": 25, "base": 12},
+    4,
+    {"mini": 96, "base": 24},
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,16 @@ def about(tokenizer: Any, given: Sequence[str], tokens: int) -> str:
             break
         found = longer
     return found
+
+
+def near(lengths: Sequence[int], wanted: int, count: int) -> list[int]:
+    """The indices of the lengths that are nearest to one, in their order; as many as asked for.
+
+    >>> near([3, 40, 38, 90], 40, 2)
+    [1, 2]
+    """
+    by_distance = sorted(range(len(lengths)), key=lambda at: (abs(lengths[at] - wanted), at))
+    return sorted(by_distance[:count])
 
 
 def spread(lengths: Sequence[int]) -> str:

@@ -160,6 +160,7 @@ def prepare(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
         "factorised": _factorised,
         "trigger": _trigger,
         "causal": _causal,
+        "training": _training,
     }
     return turns[job["kind"]](model, tokenizer, job)
 
@@ -256,6 +257,38 @@ def _causal(model: Any, tokenizer: Any, job: dict[str, Any]) -> tuple[str, Turn]
 
     loop.loss(job["start"])
     return f"no cache, batches of {BATCH} candidates, logits at all positions", turn
+
+
+def _training(model: Any, tokenizer: Any, job: dict[str, Any]) -> tuple[str, Turn]:
+    """Each turn trains on: AdamW, dropout as configured, logits at all positions."""
+    ids = tokenizer.convert_tokens_to_ids(list(job["words"].values()))
+    labels = list(job["words"])
+    gold = torch.tensor([labels.index(label) for label in job["labels"]])
+    filled_texts = [filled(job["template"], text, tokenizer.mask_token) for text in job["texts"]]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
+
+    def loss_of(start: int) -> torch.Tensor:
+        rows = slice(start, start + job["batch"])
+        inputs = tokenizer(filled_texts[rows], padding=True, truncation=True, return_tensors="pt")
+        logits = model(**inputs).logits
+        at_mask = logits[inputs["input_ids"] == tokenizer.mask_token_id]
+        return torch.nn.functional.cross_entropy(at_mask[:, ids], gold[rows])
+
+    with torch.no_grad():
+        before = [float(loss_of(start)) for start in range(0, len(gold), job["batch"])]
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        model.train()
+        clock = Clock()
+        for start in range(0, len(gold), job["batch"]):
+            loss = loss_of(start)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"seconds": clock.seconds, "numbers": {"losses": before}}
+
+    return "AdamW, padded to the longest of each batch, logits at all positions", turn
 
 
 def masked_rows(tokenizer: Any, job: dict[str, Any]) -> tuple[Any, Any, Any, Any]:

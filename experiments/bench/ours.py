@@ -6,7 +6,9 @@ other file of the benchmark.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ import numpy as np
 from autoprompt.models.gradients import OpenModel, open_model
 from autoprompt.models.loading import load_model
 from autoprompt.models.protocol import LanguageModel
+from autoprompt.models.transformer import TransformerModel
+from autoprompt.objective import evaluate
 from autoprompt.prompts import Frame
 from autoprompt.scoring.label_scores import label_scores
 from autoprompt.scoring.word_scores import WordScorer
@@ -43,7 +47,7 @@ def load(path: str, dtype: str) -> LanguageModel:
 
 def prepare(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
     """See `serving.serve`."""
-    model = load(job["model"], dtype)
+    model = load(job["model"], "float32" if job["kind"] == "training" else dtype)
     turns = {
         "score": _score,
         "factorised": _factorised,
@@ -51,6 +55,8 @@ def prepare(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
         "causal": _causal,
         "linearity": _linearity,
     }
+    if job["kind"] == "training":
+        return _training(job, dtype)
     return turns[job["kind"]](model, job)
 
 
@@ -214,6 +220,38 @@ def _linearity(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
 
     pair_predictions(model, frames[:1], verbalizers[:1], examples[:WARM])
     return SETTING, turn
+
+
+def _training(job: dict[str, Any], dtype: str) -> tuple[str, Turn]:
+    """Each turn trains on, by the product's trainer; what begins and ends it is in the time."""
+    from autoprompt.prompts import Prompt
+    from autoprompt.tuning.lessons import Assignment
+    from autoprompt.tuning.methods import METHODS
+    from autoprompt.tuning.settings import TuningSettings
+    from autoprompt.tuning.training import Course
+
+    model = load_model(job["model"], dtype="float32")
+    assert isinstance(model, TransformerModel)
+    verbalizer = Verbalizer.of({label: [word] for label, word in job["words"].items()})
+    prompt = Prompt(Template.parse(job["template"]), verbalizer)
+    examples = tuple(_examples(job["texts"], job["labels"]))
+    steps = len(examples) // job["batch"]
+    settings = TuningSettings(learning_rate=1e-5, steps=steps, batch=job["batch"], precision=dtype)
+    METHODS[settings.method]().attach(model, [prompt], settings)
+    course = Course(model, [Assignment("bench", prompt, examples, examples[:2])])
+    before = []
+    for start in range(0, len(examples), job["batch"]):
+        part = examples[start : start + job["batch"]]
+        scored = evaluate(prompt, WordScorer(model, verbalizer.all_words), part)
+        before.append(scored.measures()["cross_entropy"].value)
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            clock = Clock()
+            course.take_steps(settings, Path(folder))
+            return {"seconds": clock.seconds, "numbers": {"losses": before}}
+
+    return "the product's trainer, without looks at dev and checkpoints", turn
 
 
 def _examples(texts: Sequence[str], labels: Sequence[str | None] = ()) -> list[Example]:

@@ -32,6 +32,7 @@ SHAPES_OF = {
     "J2": ("mini",),
     "J3": ("mini", "base"),
     "J4": ("gpt2",),
+    "J5": ("mini", "base"),
     LINEARITY: ("mini",),
 }
 

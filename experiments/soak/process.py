@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprompt.cli.main import main
-from autoprompt.models.encoding import Encoding
+from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.searching.trials import TrialRunner
 

@@ -14,7 +14,15 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.bench import naive, ours
-from experiments.bench.floor import Flops, Pass, causal_step, forward, gradient, trigger_step
+from experiments.bench.floor import (
+    Flops,
+    Pass,
+    causal_step,
+    forward,
+    gradient,
+    training,
+    trigger_step,
+)
 from experiments.bench.jobs import Job
 from experiments.bench.measure import differences, measured
 from experiments.bench.report import table
@@ -62,6 +70,16 @@ def test_a_gradient_that_is_read_everywhere_is_what_torch_counts() -> None:
     assert (
         counted(lambda: model(inputs_embeds=embedded).logits.sum().backward())
         == work.body + work.head
+    )
+
+
+def test_training_that_is_read_everywhere_is_what_torch_counts() -> None:
+    model, ids = tiny_bert().requires_grad_(True), torch.arange(7)[None]
+    work = forward(TINY, Pass(7, read=7))
+    found = counted(lambda: model(input_ids=ids).logits.sum().backward())
+    assert found == 3 * (work.body + work.head)
+    assert training(TINY, [5, 9]).body == 3 * (
+        forward(TINY, Pass(5)).body + forward(TINY, Pass(9)).body
     )
 
 
@@ -133,12 +151,19 @@ def job_of(kind: str, directory: Path) -> dict[str, Any]:
         "sampled": 2,
         "checked": [start, [swaps[0], *start[1:]]],
         "tokens": swaps,
+        "batch": 2,
     }
 
 
 @pytest.mark.parametrize(
     ("kind", "family"),
-    [("score", "bert"), ("factorised", "bert"), ("trigger", "bert"), ("causal", "gpt2")],
+    [
+        ("score", "bert"),
+        ("factorised", "bert"),
+        ("trigger", "bert"),
+        ("causal", "gpt2"),
+        ("training", "bert"),
+    ],
 )
 def test_naive_and_ours_find_the_same_numbers(
     kind: str, family: str, model_directory: Callable[[str], Path]

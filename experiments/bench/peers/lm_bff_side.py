@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,9 @@ def prepare(job: dict[str, Any], _dtype: str) -> tuple[str, Turn]:
     head.decoder.weight, head.decoder.bias = model.bert.embeddings.word_embeddings.weight, head.bias
     ids = tokenizer.convert_tokens_to_ids(list(job["words"].values()))
     model.label_word_list = torch.tensor(ids)
+
+    if job["kind"] == "training":
+        return _training(model, tokenizer, FewShotDataset, job)
 
     def scores(texts: list[str]) -> torch.Tensor:
         with tempfile.TemporaryDirectory() as folder:
@@ -64,6 +68,35 @@ def prepare(job: dict[str, Any], _dtype: str) -> tuple[str, Turn]:
     return f"batches of {BATCH}, all texts padded to {job['longest']} tokens, fast tokenizer", turn
 
 
+def _training(model: Any, tokenizer: Any, dataset_of: Any, job: dict[str, Any]) -> tuple[str, Turn]:
+    """Its model's own loss in a plain loop, as its trainer takes the steps."""
+    import torch
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        labels = [list(job["words"]).index(label) for label in job["labels"]]
+        _write(Path(folder), job["texts"], labels)
+        dataset = dataset_of(_arguments(job, folder), tokenizer, mode="dev")
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=job["batch"], collate_fn=transformers.default_data_collator
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
+    with torch.no_grad():
+        before = [float(model(**batch)[0]) for batch in loader]
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        model.train()
+        clock = Clock()
+        for batch in loader:
+            model(**batch)[0].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"seconds": clock.seconds, "numbers": {"losses": before}}
+
+    return f"AdamW, all texts padded to {job['longest']} tokens, encoded before", turn
+
+
 def _arguments(job: dict[str, Any], folder: str) -> SimpleNamespace:
     """Its command line's arguments, as `run.py` has them by default."""
     template = job["template"].replace(" {mask}", "*mask*").replace(" ", "_")
@@ -85,10 +118,12 @@ def _arguments(job: dict[str, Any], folder: str) -> SimpleNamespace:
     )
 
 
-def _write(folder: Path, texts: list[str]) -> None:
+def _write(folder: Path, texts: list[str], labels: Sequence[int] = ()) -> None:
     """The files of its SST-2 task; it shows examples of both labels to no one here."""
     train = [["a", "0"], ["b", "1"]]
-    for name, rows in {"train": train, "dev": [[text, "0"] for text in texts]}.items():
+    known = labels or [0] * len(texts)
+    dev = [[text, str(label)] for text, label in zip(texts, known, strict=True)]
+    for name, rows in {"train": train, "dev": dev}.items():
         with (folder / f"{name}.tsv").open("w", newline="") as file:
             writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None)
             writer.writerows([["sentence", "label"], *rows])

@@ -28,17 +28,24 @@ def prepare(job: dict[str, Any], _dtype: str) -> tuple[str, Turn]:
     verbalizer = ManualVerbalizer(
         tokenizer, classes=list(job["words"]), label_words=[[w] for w in job["words"].values()]
     )
-    model = PromptForClassification(plm, template, verbalizer, freeze_plm=True).eval()
+    trains = job["kind"] == "training"
+    model = PromptForClassification(plm, template, verbalizer, freeze_plm=not trains).eval()
 
-    def scores(texts: list[str]) -> torch.Tensor:
-        loader = PromptDataLoader(
-            [InputExample(text_a=text, label=0) for text in texts],
+    def loader_of(texts: list[str], labels: list[int], batch: int) -> Any:
+        return PromptDataLoader(
+            [InputExample(text_a=text, label=n) for text, n in zip(texts, labels, strict=True)],
             template,
             tokenizer=tokenizer,
             tokenizer_wrapper_class=MLMTokenizerWrapper,
             max_seq_length=job["longest"],
-            batch_size=BATCH,
+            batch_size=batch,
         )
+
+    if trains:
+        return _training(model, loader_of, job)
+
+    def scores(texts: list[str]) -> torch.Tensor:
+        loader = loader_of(texts, [0] * len(texts), BATCH)
         with torch.no_grad():
             return torch.cat([model(batch) for batch in loader])
 
@@ -60,6 +67,33 @@ def prepare(job: dict[str, Any], _dtype: str) -> tuple[str, Turn]:
         "slow tokenizer (it takes no other)",
         turn,
     )
+
+
+def _training(model: Any, loader_of: Any, job: dict[str, Any]) -> tuple[str, Turn]:
+    """Its own loop, as its tutorial has it: AdamW, a loss over the labels' words."""
+    import torch
+
+    labels = [list(job["words"]).index(label) for label in job["labels"]]
+    loader = loader_of(job["texts"], labels, job["batch"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
+    with torch.no_grad():
+        before = [
+            float(torch.nn.functional.cross_entropy(model(batch), batch["label"]))
+            for batch in loader
+        ]
+
+    def turn(_sent: dict[str, Any]) -> dict[str, Any]:
+        model.train()
+        clock = Clock()
+        for batch in loader:
+            loss = torch.nn.functional.cross_entropy(model(batch), batch["label"])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"seconds": clock.seconds, "numbers": {"losses": before}}
+
+    return f"AdamW, all texts padded to {job['longest']} tokens, encoded before", turn
 
 
 def _put_names_back() -> None:

@@ -1,0 +1,1 @@
+"""Prompt-based fine-tuning: the model is trained through a prompt."""

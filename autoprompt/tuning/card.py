@@ -1,0 +1,103 @@
+"""The model card of a tuned model: what it is, what it scores, how it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+METHODS = {
+    "full": "all weights",
+    "head": "a linear classifier at the mask, over the frozen model",
+    "bitfit": "the biases alone (BitFit)",
+    "lora": "low-rank matrices (LoRA)",
+    "soft": "a soft prompt",
+}
+
+
+def card_of(record: Mapping[str, Any]) -> str:
+    """The card as Markdown, with the front matter that model hubs read.
+
+    Args:
+        record: as `TuningResult.to_dict` gives it.
+    """
+    method, base = record["settings"]["method"], record["base"]
+    adapter = method in ("lora", "soft")
+    lines = [
+        "---",
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        f"base_model: {json.dumps(base['name'], ensure_ascii=False)}",
+        "tags: [autoprompt, prompt-tuning, text-classification]",
+        "---",
+        "",
+        f"# {', '.join(task['name'] for task in record['tasks'])}, tuned through a prompt",
+        "",
+        f"The {base['family']} language model `{base['name']}`, of which {METHODS[method]} "
+        f"{'was' if method in ('head', 'soft') else 'were'} trained "
+        f"({record['parameters']:,} of {record['all_parameters']:,} parameters) so that the label "
+        f"word at the mask is the right one.",
+        "",
+    ]
+    for task in record["tasks"]:
+        lines += _task(task)
+    training = record["training"]
+    lines += [
+        "## Training",
+        "",
+        f"- {training['steps']} steps of {record['settings']['batch']} examples, "
+        f"{record['seconds']:.0f} s; the weights are those of step {training['step']}, "
+        f"where cross-entropy on dev was lowest",
+        f"- ended by: {training['reason']}",
+        f"- learning rate {record['settings']['learning_rate']:g}, weight decay "
+        f"{record['settings']['weight_decay']:g}, seed {record['settings']['seed']}",
+        f"- versions: {', '.join(f'{name} {v}' for name, v in record['versions'].items())}",
+        "",
+        "## Use",
+        "",
+        "```",
+        "autoprompt predict THIS_DIRECTORY --data texts.csv",
+        "```",
+        "",
+        "```python",
+        "import autoprompt as ap",
+        "",
+        'ap.Predictor("THIS_DIRECTORY").predict(["..."])',
+        "```",
+        "",
+        _how_it_loads(method),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task(task: Mapping[str, Any]) -> list[str]:
+    words = ", ".join(f"{label}: {' / '.join(own)}" for label, own in task["words"].items())
+    lines = [
+        f"## {task['name']}",
+        "",
+        "```text",
+        task["template"].replace("```", "'''"),
+        "```",
+        "",
+        f"- label words: {words}",
+        f"- {task['examples']} labelled examples were seen (train and dev)",
+        "",
+        "| on | metric | value | 95 % interval | n |",
+        "|---|---|---|---|---|",
+    ]
+    for split, name in (("before", "dev, untuned"), ("after", "dev"), ("test", "test")):
+        for metric in dict.fromkeys((task["metric"], "cross_entropy")):
+            found = task[split].get(metric)
+            if found:
+                lines.append(
+                    f"| {name} | {metric} | {found['value']:.3f} | "
+                    f"[{found['low']:.3f}, {found['high']:.3f}] | {found['n']} |"
+                )
+    return [*lines, "", "Dev chose the weights, so its values are on the bright side.", ""]
+
+
+def _how_it_loads(method: str) -> str:
+    if method in ("lora", "soft"):
+        return (
+            "The directory is a `peft` adapter: `PeftModel.from_pretrained(base, THIS_DIRECTORY)`."
+        )
+    return "The directory is an ordinary `save_pretrained` one: `from_pretrained(THIS_DIRECTORY)`."

@@ -1,0 +1,239 @@
+"""Prompting against tuning, side by side: rows from runs and tuned models, and what to use.
+
+The recommendation looks at selection data alone; what the test split said stands beside it as an
+aggregate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoprompt.errors import InputError, RunDirectoryError
+from autoprompt.prompts import Prompt
+from autoprompt.runs import RunDirectory, prompt_file
+from autoprompt.scoring.metrics import Measure, Z
+from autoprompt.tuning.output import TunedDirectory
+from autoprompt.tuning.retention import Retention
+from autoprompt.tuning.sources import SEED, baseline_file, verdict_of
+
+EXPERT, SEARCHED = "expert prompt", "searched prompt"
+FORGETS = 1.5  # times the perplexity on ordinary text, from which it is worth a word
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to do the task.
+
+    Attributes:
+        name: for people.
+        place: the directory that it is from.
+        metric: the task's.
+        selection: the metric on data that was not fitted: dev, or where `n` says so train and dev.
+        test: the metric on test; None where it was not read.
+        test_digest: which test split that was.
+        parameters: trained; 0 for prompts.
+        seconds: of search or training.
+        peak_memory: bytes; None where it is not known.
+        bytes_to_ship: for the task, beside the base model where that is enough.
+        examples: labelled ones that it took.
+        retention: what the model still knows; None where it was not measured.
+    """
+
+    name: str
+    place: Path
+    metric: str
+    selection: Measure
+    test: Measure | None
+    test_digest: str
+    parameters: int
+    seconds: float
+    peak_memory: int | None
+    bytes_to_ship: int
+    examples: int
+    retention: Retention | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {**asdict(self), "place": str(self.place)}
+
+
+def rows_of(place: Path) -> list[Row]:
+    """The rows of a directory: two of a search, one for each task of a tuned model.
+
+    Raises:
+        RunDirectoryError: it is neither, or not finished.
+    """
+    if (place / "tuning.json").is_file():
+        return _tuned_rows(place)
+    if (place / "verdict.json").is_file():
+        return _search_rows(place)
+    raise RunDirectoryError(
+        f"{place} holds neither a finished search nor a tuned model; name directories that "
+        f"`autoprompt search` or `autoprompt tune` has written"
+    )
+
+
+def on_one_split(rows: Sequence[Row], tuned: Sequence[Path]) -> list[Row]:
+    """The rows, those of prompts with their values on dev where a tuned model has measured that.
+
+    A search scores its prompts on train and dev together; a tuning has fitted train.
+    """
+    known: dict[str, Measure] = {}
+    for place in tuned:
+        for task in _record(place)["tasks"]:
+            found = task["before"].get(task["metric"])
+            if found:
+                known[task["prompt"]] = Measure(**found)
+    result = []
+    for row in rows:
+        digest = _digest_of(row)
+        if row.parameters == 0 and digest in known:
+            row = replace(row, selection=known[digest])
+        result.append(row)
+    return result
+
+
+def recommendation(rows: Sequence[Row]) -> tuple[Row, str]:
+    """Which way to use, and why.
+
+    The simplest way (fewest bytes to ship) that is within one standard error of the best one on
+    the selection data.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not rows:
+        raise InputError("nothing to compare: name two directories at least")
+    best = max(rows, key=lambda row: (row.selection.value, -row.bytes_to_ship))
+    error = (best.selection.high - best.selection.low) / (2 * Z)
+    close = [row for row in rows if row.selection.value >= best.selection.value - error]
+    chosen = min(close, key=lambda row: (row.bytes_to_ship, row.parameters, row.seconds))
+    value = f"{chosen.metric} {chosen.selection.value:.3f} on the selection data"
+    if chosen is best:
+        others = [row.selection.value for row in rows if row is not best]
+        reason = f"it has the best {value}" + (
+            f", the next one {max(others):.3f}" if others else ""
+        )
+    else:
+        reason = (
+            f"with {value} it is within one standard error ({error:.3f}) of the best one "
+            f"({best.name}, {best.selection.value:.3f}), and it ships "
+            f"{size(chosen.bytes_to_ship)} a task where that ships {size(best.bytes_to_ship)}"
+        )
+    if chosen.retention is not None and chosen.retention.ratio > FORGETS:
+        reason += (
+            f"; but the model has become {chosen.retention.ratio:.1f} times as surprised by "
+            f"ordinary text, so use it for this task alone"
+        )
+    if chosen.parameters:
+        reason += "; dev chose its weights, so the value is on the bright side"
+    return chosen, reason
+
+
+def notes_on(rows: Sequence[Row]) -> list[str]:
+    """What a careful reader should know of the rows."""
+    found = []
+    if len({row.metric for row in rows}) > 1:
+        found.append("the rows have different metrics; give all runs the same --metric")
+    if len({row.test_digest for row in rows if row.test_digest}) > 1:
+        found.append("the rows were measured on different test splits, and do not compare there")
+    if len({row.selection.n for row in rows}) > 1:
+        found.append(
+            "selection values rest on different numbers of examples (n): a search scores prompts "
+            "on train and dev, a tuning on dev alone"
+        )
+    return found
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 10_000:
+        return f"{count} B"
+    if count < 10_000_000:
+        return f"{count / 1000:,.0f} kB"
+    return f"{count / 1e6:,.0f} MB"
+
+
+def _search_rows(place: Path) -> list[Row]:
+    run, verdict = RunDirectory(place), verdict_of(place)
+    sizes = run.read_config().get("sizes", {})
+    try:
+        ledger = json.loads(run.ledger.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{place} has no readable ledger.json") from error
+    rows = []
+    for name, file, side in (
+        (EXPERT, baseline_file(place), "baseline"),
+        (SEARCHED, prompt_file(place), "winner"),
+    ):
+        prompt, expert = Prompt.load(file), name == EXPERT
+        rows.append(
+            Row(
+                name=name,
+                place=place,
+                metric=verdict["metric"],
+                selection=Measure(**prompt.scores["selection"][verdict["metric"]]),
+                test=Measure(**verdict[side]),
+                test_digest=verdict["test_digest"],
+                parameters=0,
+                seconds=0.0 if expert else float(ledger["seconds"]),
+                peak_memory=None,
+                bytes_to_ship=file.stat().st_size,
+                examples=0 if expert else sizes.get("train", 0) + sizes.get("dev", 0),
+            )
+        )
+    return rows
+
+
+def _tuned_rows(place: Path) -> list[Row]:
+    record = _record(place)
+    rows = []
+    for number, task in enumerate(record["tasks"]):
+        origin = (record.get("origins") or ["given"])[number : number + 1]
+        through = {SEED: "expert prompt", "searched": "searched prompt"}.get(
+            origin[0] if origin else "", "prompt"
+        )
+        plan = record.get("plan", "single")
+        how = "" if plan == "single" else f", {plan.split(' of ')[0]}"
+        which = f" ({task['name']})" if len(record["tasks"]) > 1 else ""
+        metric = task["metric"]
+        rows.append(
+            Row(
+                name=f"{record['settings']['method']}, through the {through}{how}{which}",
+                place=place,
+                metric=metric,
+                selection=Measure(**task["after"][metric]),
+                test=Measure(**task["test"][metric]) if task["test"] else None,
+                test_digest=task["splits"].get("test", ""),
+                parameters=record["parameters"],
+                seconds=float(record["seconds"]),
+                peak_memory=record["peak_memory"],
+                bytes_to_ship=record["bytes_to_ship"],
+                examples=task["examples"],
+            )
+        )
+    return rows
+
+
+def _record(place: Path) -> dict[str, Any]:
+    path = TunedDirectory(place).record
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is damaged; tune again") from error
+
+
+def base_of(place: Path) -> tuple[str, str]:
+    """Name and revision of the model that a tuned one was made from."""
+    base = _record(place)["base"]
+    return base["name"], base["revision"]
+
+
+def _digest_of(row: Row) -> str:
+    if row.name == EXPERT:
+        return str(verdict_of(row.place)["baseline_prompt"])
+    return str(verdict_of(row.place)["winner_prompt"]) if row.name == SEARCHED else ""

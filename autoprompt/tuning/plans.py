@@ -1,0 +1,155 @@
+"""Ways to come to one set of weights from several trainings: over seeds, or over folds.
+
+Trainings that begin from the same weights end in one basin, so that the mean of their weights is a
+model as good as their ensemble, and one to ship (model soups, Wortsman et al. 2022). Of LoRA the
+two matrices are averaged, each by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoprompt.errors import InputError
+from autoprompt.objective import Scored
+from autoprompt.seeding import derive_seed
+from autoprompt.tasks.examples import Example, label_counts
+from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.trainer import DECIDES
+from autoprompt.tuning.training import Course, Plan, Trained, scores_of
+
+
+def over_seeds(count: int) -> Plan:
+    """Train with several seeds, and average; the best single one is kept where dev prefers it.
+
+    Args:
+        count: how many, two at least.
+
+    Raises:
+        InputError: `count` is lower.
+    """
+    if count < 2:
+        raise InputError(f"averaging over seeds wants two at least, not {count}")
+
+    def plan(course: Course, settings: TuningSettings, folder: Path) -> Trained:
+        start = course.values(settings)
+        members = []
+        for number in range(count):
+            course.put(settings, start)
+            course.say(f"Seed {number + 1} of {count}")
+            members.append(course.train(of_member(settings, number), folder / f"seed-{number}"))
+        best = min(members, key=lambda member: member.after)
+        mean = _mean_of([member.values for member in members])
+        course.put(settings, mean)
+        after = course.look()[DECIDES]
+        averaged = after <= best.after
+        course.put(settings, mean if averaged else best.values)
+        return replace(
+            best,
+            values=mean if averaged else best.values,
+            after=min(after, best.after),
+            steps=sum(member.steps for member in members),
+            seconds=sum(member.seconds for member in members),
+            details={
+                "plan": f"{count} seeds",
+                "averaged": averaged,
+                "cross_entropy_of_each": [member.after for member in members],
+                "cross_entropy_of_the_mean": after,
+            },
+        )
+
+    return plan
+
+
+def over_folds(count: int) -> Plan:
+    """Train on all folds but one, stop by that one, for each; and average.
+
+    Train and dev are cut anew. What a fold scores of its own examples, which it was not fitted on
+    but stopped by, is what is known of the result: it is `Trained.held_out`.
+
+    Args:
+        count: how many, two at least.
+
+    Raises:
+        InputError: `count` is lower, or, when it runs, a label has fewer examples.
+    """
+    if count < 2:
+        raise InputError(f"folds are two at least, not {count}")
+
+    def plan(course: Course, settings: TuningSettings, folder: Path) -> Trained:
+        start = course.values(settings)
+        cuts = [folds_of(one, count, settings.seed) for one in course.assignments]
+        members, scored = [], []
+        for number in range(count):
+            course.put(settings, start)
+            course.say(f"Fold {number + 1} of {count}")
+            own = course.with_examples([cut[number] for cut in cuts])
+            members.append(own.train(of_member(settings, number), folder / f"fold-{number}"))
+            scored.append([scores_of(course.model, one) for one in own.assignments])
+        mean = _mean_of([member.values for member in members])
+        course.put(settings, mean)
+        return replace(
+            members[0],
+            values=mean,
+            before=float(np.mean([member.before for member in members])),
+            after=float(np.mean([member.after for member in members])),
+            step=max(member.step for member in members),
+            steps=sum(member.steps for member in members),
+            seconds=sum(member.seconds for member in members),
+            held_out=tuple(_joined([row[task] for row in scored]) for task in range(len(cuts))),
+            details={
+                "plan": f"{count} folds",
+                "steps_of_each": [member.step for member in members],
+                "cross_entropy_of_each": [member.after for member in members],
+            },
+        )
+
+    return plan
+
+
+def folds_of(one: Assignment, count: int, seed: int) -> list[Assignment]:
+    """Train and dev cut into folds, stratified: for each fold an assignment that stops by it.
+
+    Raises:
+        InputError: a label has fewer examples than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    rows: Sequence[Example] = [*one.learnt, *one.dev]
+    fewest = min(label_counts(rows).items(), key=lambda item: item[1])
+    if fewest[1] < count:
+        raise InputError(
+            f"label {fewest[0]!r} has {fewest[1]} examples in train and dev together, too few for "
+            f"{count} folds; take fewer folds"
+        )
+    labels = [str(example.label) for example in rows]
+    cut = StratifiedKFold(count, shuffle=True, random_state=derive_seed(seed, "tuning folds"))
+    return [
+        replace(one, train=tuple(rows[i] for i in fit), dev=tuple(rows[i] for i in held))
+        for fit, held in cut.split(np.zeros(len(rows)), labels)
+    ]
+
+
+def of_member(settings: TuningSettings, number: int) -> TuningSettings:
+    """The settings of one of several trainings; the first one has the given seed."""
+    seed = derive_seed(settings.seed, "member", number) if number else settings.seed
+    return replace(settings, seed=seed)
+
+
+def _mean_of(all_values: Sequence[Any]) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.stack([values[name] for values in all_values]).mean(0) for name in all_values[0]
+    }
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    return Scored(
+        np.concatenate([part.log_probabilities for part in parts]),
+        np.concatenate([part.gold for part in parts]),
+    )

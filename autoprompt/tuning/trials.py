@@ -1,0 +1,156 @@
+"""Hyper-parameters by Optuna: learning rate, steps, batch, and where asked the method.
+
+Our own ask and tell, as in a search: every proposal is drawn from (seed, number), so that a killed
+run goes on to the same trials. A trial's value is its lowest cross-entropy on dev, so the best of
+many is on the bright side: take few, or folds beside.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from autoprompt.errors import InputError, ModelError, SearchError
+from autoprompt.seeding import derive_seed
+from autoprompt.tuning.settings import LEARNING_RATES, TuningSettings
+from autoprompt.tuning.storage import tuning_study
+from autoprompt.tuning.training import Say, Trained, silent
+
+NUMBER, SETTINGS = "number", "settings"
+WIDER = 10.0  # times higher or lower than the method's own learning rate
+STEPS = (50, 100, 200, 400)
+BATCHES = (4, 8, 16, 32)
+STARTUP = 8  # random trials before the sampler learns from them
+
+Run = Callable[[TuningSettings, Path], Trained]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A search for hyper-parameters.
+
+    Attributes:
+        count: how many trials.
+        methods: that a trial may choose from; one of them leaves no choice.
+        database: the storage: the run's, where the prompt comes from one.
+        name: of the study in that storage.
+    """
+
+    count: int
+    methods: tuple[str, ...]
+    database: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"trials of a tuning are one at least, not {self.count}")
+
+    def best(
+        self,
+        settings: TuningSettings,
+        folder: Path,
+        run: Run,
+        identity: dict[str, Any],
+        say: Say = silent,
+    ) -> tuple[TuningSettings, Path]:
+        """Run what is missing of the trials.
+
+        Args:
+            settings: where trials begin: the first one has just these.
+            folder: each trial has one of its own in it.
+            run: trains with some settings in a folder.
+            identity: what the study depends on.
+            say: takes lines about the progress.
+
+        Returns:
+            The settings with the lowest cross-entropy on dev, and the folder that they were
+            trained in.
+
+        Raises:
+            SearchError: every trial failed.
+        """
+        with tuning_study(self.database, self.name, identity) as study:
+            for number in range(self.count):
+                if number not in _finished(study):
+                    say(f"Trial {number + 1} of {self.count}")
+                    self._run(study, number, settings, folder, run)
+                self._keep_the_best(study, folder, number)
+            best = self._best(study)
+            if best is None:
+                raise SearchError(
+                    f"every trial of the tuning failed, the last one so: "
+                    f"{study.trials[-1].user_attrs.get('failure')}"
+                )
+            number = best.user_attrs[NUMBER]
+            say(f"The best trial is number {number + 1}: cross-entropy {best.value:.4f} on dev")
+            return TuningSettings(**best.user_attrs[SETTINGS]), folder / f"trial-{number}"
+
+    def _best(self, study: Study) -> FrozenTrial | None:
+        done = [
+            trial
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if trial.user_attrs[NUMBER] < self.count
+        ]
+        return min(done, key=lambda one: (one.value, one.user_attrs[NUMBER]), default=None)
+
+    def _keep_the_best(self, study: Study, folder: Path, number: int) -> None:
+        """Remove the weights of the trials so far but the best."""
+        best = self._best(study)
+        for other in range(number + 1):
+            if best is None or other != best.user_attrs[NUMBER]:
+                shutil.rmtree(folder / f"trial-{other}", ignore_errors=True)
+
+    def _run(
+        self, study: Study, number: int, settings: TuningSettings, folder: Path, run: Run
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=derive_seed(settings.seed, "tuning trial", number),
+                multivariate=True,
+                group=True,
+                n_startup_trials=STARTUP,
+            )
+        trial = study.ask()
+        trial.set_user_attr(NUMBER, number)
+        chosen = settings if number == 0 else self._proposal(trial, settings)
+        trial.set_user_attr(SETTINGS, chosen.to_dict())
+        try:
+            trained = run(chosen, folder / f"trial-{number}")
+        except (SearchError, ModelError) as error:
+            trial.set_user_attr("failure", str(error))
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        study.tell(trial, trained.after if math.isfinite(trained.after) else 1e6)
+
+    def _proposal(self, trial: Trial, settings: TuningSettings) -> TuningSettings:
+        method = settings.method
+        if len(self.methods) > 1:
+            method = trial.suggest_categorical("method", self.methods)
+        middle = LEARNING_RATES[method]
+        rate = trial.suggest_float(
+            f"learning rate, {method}", middle / WIDER, middle * WIDER, log=True
+        )
+        steps = STEPS[trial.suggest_int("steps", 0, len(STEPS) - 1)]
+        batch = BATCHES[trial.suggest_int("batch", 0, len(BATCHES) - 1)]
+        return settings.with_(method=method, learning_rate=rate, steps=steps, batch=batch)
+
+
+def _finished(study: Study) -> set[int]:
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    # A zombie that was failed has no failure of its own: it runs again.
+    return {
+        trial.user_attrs[NUMBER]
+        for trial in ended
+        if NUMBER in trial.user_attrs
+        and (trial.state == TrialState.COMPLETE or "failure" in trial.user_attrs)
+    }

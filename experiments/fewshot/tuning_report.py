@@ -1,0 +1,106 @@
+"""The table of prompting against tuning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoprompt.searching.verdict import holm
+from autoprompt.tuning.comparison import size
+from experiments.fewshot.tuning import DEFAULT, FORWARDS, ROWS, TASKS
+
+HEAD = """# Prompting against tuning, on few-shot tasks
+
+16 train and 16 dev examples a label; draws {draws}. Accuracy in float32 on {truth}, mean and
+standard deviation over draws. "Searched prompt" is the winner of a search of {forwards:,} forwards
+in the shipped space; expert prompts are each run's best seed. Tuned rows have the defaults of
+`autoprompt tune`, stop by dev cross-entropy, and ship the weights that were best there. Baselines
+choose their one number on dev. Knowledge is the pseudo-perplexity on 200 ordinary sentences after
+tuning over that before; examples are the labelled ones that a row has seen, the mean over tasks.
+Seconds are of training alone (of the search in its row), on one thread.
+"""
+Row = dict[str, Any]
+
+
+def write(rows: Sequence[Row], phase: str, folder: Path) -> None:
+    """Write TUNING.md and tuning.json."""
+    tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
+    names = [name for name in ROWS if any(row["row"] == name for row in rows)]
+    draws = sorted({row["draw"] for row in rows})
+    sizes = ", ".join(f"{t}: {next(r['n'] for r in rows if r['task'] == t)}" for t in tasks)
+    lines = [
+        HEAD.format(
+            draws=", ".join(map(str, draws)),
+            truth=f"the {phase} files ({sizes} examples)",
+            forwards=FORWARDS,
+        )
+    ]
+    if len(rows) < len(tasks) * len(names) * len(draws) or len(names) < len(ROWS):
+        whole = len(TASKS) * len(ROWS) * len(draws)
+        lines.append(f"**Not finished: {len(rows)} of {whole} rows. They do not compare yet.**\n")
+    lines += [
+        f"| way | {' | '.join(tasks)} | mean | trained | seconds | peak memory | to ship | "
+        f"knowledge | examples |",
+        f"|---|{'---|' * (len(tasks) + 7)}",
+    ]
+    for name in names:
+        lines.append(_line(name, [row for row in rows if row["row"] == name], tasks))
+    lines += ["", f"## Less the default ({DEFAULT}), paired by task and draw", ""]
+    lines += ["| way | mean difference | 95 % interval | p, Holm | n |", "|---|---|---|---|---|"]
+    lines += _compared(rows, names)
+    (folder / "TUNING.md").write_text("\n".join(lines) + "\n")
+    ordered = sorted(rows, key=lambda row: (row["row"], row["task"], row["draw"]))
+    (folder / "tuning.json").write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def _line(name: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
+    cells, means = [], []
+    for task in tasks:
+        found = [row["accuracy"] for row in rows if row["task"] == task]
+        if not found:
+            cells.append("")
+            continue
+        means.append(np.mean(found))
+        spread = f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else ""
+        cells.append(f"{means[-1]:.3f}{spread}")
+    knowledge = [row["knowledge"] for row in rows if row["knowledge"] is not None]
+
+    def mean(key: str) -> float:
+        return float(np.mean([row[key] for row in rows]))
+
+    return (
+        f"| {name} | {' | '.join(cells)} | {np.mean(means):.3f} | {mean('parameters'):,.0f} | "
+        f"{mean('seconds'):.0f} | {size(int(mean('peak memory')))} | {size(int(mean('bytes')))} | "
+        f"{f'{np.mean(knowledge):.2f}' if knowledge else '-'} | {mean('examples'):.0f} |"
+    )
+
+
+def _compared(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    from scipy.stats import t, ttest_1samp
+
+    known = {(r["task"], r["draw"]): r["accuracy"] for r in rows if r["row"] == DEFAULT}
+    paired = {}
+    for name in names:
+        values = np.array(
+            [
+                row["accuracy"] - known[row["task"], row["draw"]]
+                for row in rows
+                if row["row"] == name and (row["task"], row["draw"]) in known
+            ]
+        )
+        if name != DEFAULT and len(values) > 1:
+            paired[name] = values
+    p_values = [float(ttest_1samp(v, 0.0).pvalue) if v.any() else 1.0 for v in paired.values()]
+    lines = []
+    for (name, values), p_value in zip(paired.items(), holm(p_values), strict=True):
+        half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+        middle = values.mean()
+        lines.append(
+            f"| {name} | {middle:+.3f} | [{middle - half:+.3f}, {middle + half:+.3f}] | "
+            f"{p_value:.3f} | {len(values)} |"
+        )
+    return lines

@@ -1,0 +1,79 @@
+"""What to use, and why, from rows made by hand; and what a careful reader is told of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoprompt.errors import InputError, RunDirectoryError
+from autoprompt.scoring.metrics import Measure, wilson
+from autoprompt.tuning.comparison import Row, notes_on, recommendation, rows_of, size
+from autoprompt.tuning.retention import Retention
+
+
+def row(name: str, hits: int, n: int = 100, **more: object) -> Row:
+    given = {"parameters": 0, "bytes_to_ship": 2000, "retention": None, "test_digest": "t", **more}
+    return Row(
+        name=name,
+        place=Path(name),
+        metric="accuracy",
+        selection=Measure(hits / n, n, *wilson(hits, n)),
+        test=None,
+        seconds=1.0,
+        peak_memory=None,
+        examples=64,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def test_the_simplest_within_one_standard_error_is_recommended() -> None:
+    prompt, tuned = row("prompt", 80), row("tuned", 83, parameters=9, bytes_to_ship=90_000_000)
+    chosen, reason = recommendation([prompt, tuned])
+    assert chosen is prompt
+    assert "within one standard error" in reason
+    assert "ships 2000 B a task where that ships 90 MB" in reason
+
+
+def test_clearly_better_tuning_is_recommended() -> None:
+    prompt, tuned = row("prompt", 70), row("tuned", 90, parameters=9, bytes_to_ship=90_000_000)
+    chosen, reason = recommendation([prompt, tuned])
+    assert chosen is tuned
+    assert "the best accuracy 0.900 on the selection data, the next one 0.700" in reason
+    assert "dev chose its weights" in reason
+    assert "surprised" not in reason
+
+
+def test_a_model_that_forgets_is_named() -> None:
+    tuned = row("tuned", 90, parameters=9, retention=Retention(10.0, 34.0))
+    _, reason = recommendation([row("prompt", 70), tuned])
+    assert "3.4 times as surprised by ordinary text" in reason
+
+
+def test_test_values_do_not_recommend() -> None:
+    better = replace(row("first", 70), test=Measure(0.1, 100, 0.0, 0.2))
+    worse = replace(row("second", 50), test=Measure(0.9, 100, 0.8, 1.0))
+    assert recommendation([better, worse])[0] is better
+
+
+def test_nothing_to_compare_and_foreign_directories(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to compare"):
+        recommendation([])
+    with pytest.raises(RunDirectoryError, match="neither a finished search nor a tuned model"):
+        rows_of(tmp_path)
+
+
+def test_notes_tell_what_does_not_compare() -> None:
+    assert notes_on([row("a", 5), row("b", 6)]) == []
+    other = replace(row("b", 6, n=50, test_digest="u"), metric="macro_f1")
+    notes = notes_on([row("a", 5), other])
+    assert len(notes) == 3
+    assert "different test splits" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (9_999, "9999 B"), (12_300, "12 kB"), (2.5e7, "25 MB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(int(count)) == text

@@ -1,0 +1,248 @@
+"""One set of weights from several trainings: seeds, folds, trials, an ensemble."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from tuning_material import assignment, examples, prompt
+
+from autoprompt.errors import InputError
+from autoprompt.models.loading import load_model
+from autoprompt.models.transformer import TransformerModel
+from autoprompt.prediction import Predictor
+from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_weights
+from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
+from autoprompt.tuning.results import TuningResult
+from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.trials import Trials
+from autoprompt.tuning.tuning import Request, tune
+
+SETTINGS = TuningSettings(steps=10, batch=16, evaluate_every=5, learning_rate=3e-3)
+Tune = Callable[..., TuningResult]
+
+
+@pytest.fixture
+def tuned(model_directory: Callable[[str], Path], tmp_path: Path) -> Tune:
+    def run(out: str = "out", settings: TuningSettings = SETTINGS, **given: object) -> TuningResult:
+        def fresh() -> TransformerModel:
+            found = load_model(str(model_directory("bert")))
+            assert isinstance(found, TransformerModel)
+            return found
+
+        request = Request((assignment(),), settings, **given)  # type: ignore[arg-type]
+        return tune(request, fresh, tmp_path / out)
+
+    return run
+
+
+# -- seeds ----------------------------------------------------------------------------------------
+
+
+def test_seeds_are_averaged_unless_dev_prefers_one(tuned: Tune) -> None:
+    result = tuned(plan=over_seeds(3))
+    details = result.trained.details
+    each = details["cross_entropy_of_each"]
+    assert len(set(each)) == 3
+    after = result.tasks[0].after["cross_entropy"].value
+    assert details["averaged"] == (details["cross_entropy_of_the_mean"] <= min(each))
+    assert after == pytest.approx(min([*each, details["cross_entropy_of_the_mean"]]), abs=1e-5)
+    assert result.trained.steps == 30
+
+
+def test_the_first_of_several_seeds_is_the_given_one(tuned: Tune) -> None:
+    alone = tuned("alone").trained.after
+    assert tuned("three", plan=over_seeds(2)).trained.details["cross_entropy_of_each"][0] == alone
+
+
+# -- folds ----------------------------------------------------------------------------------------
+
+
+def test_folds_part_train_and_dev_evenly() -> None:
+    one = assignment(train=20, dev=10)
+    folds = folds_of(one, 5, seed=3)
+    held = [example for fold in folds for example in fold.dev]
+    assert split_digest(held) == split_digest([*one.train, *one.dev])
+    for fold in folds:
+        assert {example.key for example in fold.dev}.isdisjoint(e.key for e in fold.train)
+        assert sorted(str(example.label) for example in fold.dev) == ["neg"] * 3 + ["pos"] * 3
+    assert folds == folds_of(one, 5, seed=3)
+    assert folds != folds_of(one, 5, seed=4)
+
+
+def test_a_tuning_over_folds_says_what_held_out_examples_say(tuned: Tune) -> None:
+    result = tuned(plan=over_folds(2))
+    (task,) = result.tasks
+    assert task.after["accuracy"].n == 128  # all of train and dev, each by the fold without it
+    assert task.prompt.scores.keys() == {"selection"}
+    assert task.after["cross_entropy"].value == pytest.approx(result.trained.after, abs=0.02)
+    assert Predictor(result.out).predict(["a good film"])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_fold_or_seed_is_none(count: int) -> None:
+    for plan in (over_folds, over_seeds):
+        with pytest.raises(InputError, match="two at least"):
+            plan(count)
+
+
+def test_too_few_examples_for_so_many_folds(tuned: Tune) -> None:
+    with pytest.raises(InputError, match=r"has 2 examples .* too few for 5 folds"):
+        folds_of(assignment(train=2, dev=2), 5, 0)
+
+
+# -- trials ---------------------------------------------------------------------------------------
+
+
+def trials_of(database: Path, count: int = 3, methods: tuple[str, ...] = ("full",)) -> Trials:
+    return Trials(count, methods, database, "tuning out")
+
+
+def test_trials_begin_with_what_was_given_and_ship_the_best(tuned: Tune, tmp_path: Path) -> None:
+    database = tmp_path / "study.db"
+    result = tuned(trials=trials_of(database, 3, ("full", "bitfit")))
+    study = optuna.load_study(study_name="tuning out", storage=f"sqlite:///{database}")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    first, *others = (trial.user_attrs["settings"] for trial in study.trials)
+    assert first == SETTINGS.to_dict()
+    assert all(other["learning_rate"] != first["learning_rate"] for other in others)
+    assert result.trained.after == min(trial.value for trial in study.trials)
+    assert result.settings.to_dict() in [first, *others]
+    assert not (result.out / "checkpoints").exists()
+    record = json.loads((result.out / "tuning.json").read_text())
+    assert record["settings"] == result.settings.to_dict()
+
+
+def test_the_same_trials_are_proposed_again(tuned: Tune, tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        tuned(name, trials=trials_of(tmp_path / f"{name}.db"))
+        study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / name}.db")
+        found.append([(trial.params, trial.value) for trial in study.trials])
+    assert found[0] == found[1]
+
+
+def test_a_trial_whose_method_the_model_lacks_fails_alone(
+    model_directory: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def fresh() -> TransformerModel:
+        found = load_model(str(model_directory("llama")))
+        assert isinstance(found, TransformerModel)
+        return found
+
+    settings = replace(SETTINGS, seed=2)
+    trials = trials_of(tmp_path / "study.db", 6, ("bitfit", "lora"))
+    given = Request((assignment(),), replace(settings, method="lora"), trials=trials)
+    result = tune(given, fresh, tmp_path / "out")
+    study = optuna.load_study(study_name="tuning out", storage=f"sqlite:///{tmp_path}/study.db")
+    failures = [t.user_attrs["failure"] for t in study.trials if t.state.name == "FAIL"]
+    assert failures
+    assert all("biases" in failure for failure in failures)
+    assert result.settings.method == "lora"
+
+
+def test_no_trials_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one at least"):
+        trials_of(tmp_path / "study.db", 0)
+
+
+# -- the ensemble ---------------------------------------------------------------------------------
+
+
+def unlabelled(count: int = 40) -> tuple[Example, ...]:
+    return tuple(replace(example, label=None) for example in examples(count, seed=9))
+
+
+def members() -> tuple[object, ...]:
+    return prompt(), prompt("{mask} film : {text}", neg=["bad"], pos=["good"])
+
+
+def test_weights_prefer_who_is_right() -> None:
+    rows = np.array([[0.8, 0.2], [0.3, 0.7], [0.9, 0.1], [0.2, 0.8]] * 10)
+    gold = np.array([0, 1, 0, 1] * 10)
+    right, wrong, even = rows, rows[:, ::-1], np.full_like(rows, 0.5)
+    logs = np.log(np.stack([wrong, right, even]))
+    weights = mixture_weights(logs, gold)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] > 0.9
+    mixture = cross_entropy(mixed(logs, weights), gold)
+    assert mixture < cross_entropy(mixed(logs, np.full(3, 1 / 3)), gold)
+    assert mixture == pytest.approx(cross_entropy(np.log(right), gold), abs=0.05)
+    # With few examples the members stay nearly equal.
+    few = mixture_weights(logs[:, :1], gold[:1], prior=10.0)
+    assert few.max() - few.min() < 0.2
+
+
+@pytest.mark.parametrize("is_tuned", [True, False])
+def test_an_ensemble_is_distilled_into_one_model(tuned: Tune, is_tuned: bool) -> None:
+    ensemble = Ensemble(members(), is_tuned, unlabelled())  # type: ignore[arg-type]
+    result = tuned(plan=ensemble.plan(), plan_name=ensemble.name)
+    details = result.trained.details
+    weights = [member["weight"] for member in details["members"]]
+    assert sum(weights) == pytest.approx(1)
+    assert all(weight > 0 for weight in weights)
+    (task,) = result.tasks
+    assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
+    if not is_tuned:
+        before = task.before["cross_entropy"].value
+        assert details["members"][0]["cross_entropy"] == pytest.approx(before, abs=1e-4)
+    assert Predictor(result.out).predict(["a good film"])
+
+
+def test_a_member_alone_and_no_texts_are_refused() -> None:
+    with pytest.raises(InputError, match="two prompts at least"):
+        Ensemble((prompt(),), True, unlabelled())
+    with pytest.raises(InputError, match="unlabelled texts"):
+        Ensemble(members(), True, ())  # type: ignore[arg-type]
+    other = prompt(bad=["bad"], good=["good"])
+    with pytest.raises(InputError, match="different labels"):
+        Ensemble((prompt(), other), True, unlabelled())
+
+
+# -- unlabelled text, several tasks ---------------------------------------------------------------
+
+
+def test_the_auxiliary_loss_changes_the_weights(tuned: Tune) -> None:
+    texts = tuple(example.fields["text"] for example in examples(60, seed=5))
+    plain = tuned("plain").trained.after
+    settings = replace(SETTINGS, mlm_weight=0.5)
+    found = tuned("aided", settings=settings, texts=texts)
+    assert found.trained.after != plain
+    assert found.trained.after < found.trained.before
+    with pytest.raises(InputError, match="wants unlabelled texts"):
+        tuned("none", settings=settings)
+    with pytest.raises(InputError, match="give more text"):
+        tuned("little", settings=settings, texts=("a film",))
+
+
+def test_several_tasks_are_learnt_by_one_model(
+    model_directory: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def fresh() -> TransformerModel:
+        found = load_model(str(model_directory("bert")))
+        assert isinstance(found, TransformerModel)
+        return found
+
+    other = assignment(
+        train=40,
+        seed=4,
+        name="the other/one",
+        prompt=prompt("{mask} film : {text}", neg=["bad"], pos=["good"]),
+    )
+    result = tune(Request((assignment(), other), SETTINGS), fresh, tmp_path / "out")
+    assert [task.name for task in result.tasks] == ["tiny", "the other/one"]
+    names = sorted(path.name for path in (result.out / "prompts").iterdir())
+    assert names == ["1_tiny.json", "2_the_other_one.json"]
+    for name, task, one in zip(names, result.tasks, (assignment(), other), strict=True):
+        scored = Predictor(result.out / "prompts" / name).score(one.dev).measures()
+        assert scored["cross_entropy"].value == pytest.approx(
+            task.after["cross_entropy"].value, abs=1e-5
+        )
+    assert result.trained.after < result.trained.before
+    assert {"tiny 1 cross_entropy", "the other/one 2 accuracy"} <= result.trained.history[0].keys()

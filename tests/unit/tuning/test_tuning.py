@@ -1,0 +1,329 @@
+"""Tuning from the request to a directory that loads and predicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from filelock import FileLock
+from tuning_material import assignment, examples, prompt
+
+from autoprompt.errors import DivergedError, InputError, ModelError, RunDirectoryError
+from autoprompt.models.gradients import LabelLoss
+from autoprompt.models.loading import load_model
+from autoprompt.models.transformer import TransformerModel
+from autoprompt.prediction import Predictor
+from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.results import TuningResult
+from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.tuning import Request, tune
+
+RATES = {"full": 3e-3, "head": 1e-2, "bitfit": 1e-2, "lora": 1e-2, "soft": 1e-1}
+SETTINGS = TuningSettings(steps=20, batch=16, evaluate_every=5)
+Tune = Callable[..., TuningResult]
+
+
+@pytest.fixture
+def fresh(model_directory: Callable[[str], Path]) -> Callable[[str], TransformerModel]:
+    """From a family's name to a model that nobody else has."""
+
+    def load(family: str) -> TransformerModel:
+        found = load_model(str(model_directory(family)))
+        assert isinstance(found, TransformerModel)
+        return found
+
+    return load
+
+
+@pytest.fixture
+def tuned(fresh: Callable[[str], TransformerModel], tmp_path: Path) -> Tune:
+    def run(
+        method: str = "full",
+        family: str = "bert",
+        out: str = "out",
+        one: Assignment | None = None,
+        **changes: object,
+    ) -> TuningResult:
+        given = {"method": method, "learning_rate": RATES[method], **changes}
+        request = Request((one or assignment(),), replace(SETTINGS, **given))  # type: ignore[arg-type]
+        return tune(request, lambda: fresh(family), tmp_path / out)
+
+    return run
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize("method", RATES)
+def test_what_is_shipped_is_what_was_trained(tuned: Tune, family: str, method: str) -> None:
+    if (family, method) in {("t5", "head"), ("t5", "bitfit")}:
+        with pytest.raises(ModelError, match=f"method '{method}'.*choose another method"):
+            tuned(method, family)
+        return
+    result = tuned(method, family)
+    (task,) = result.tasks
+    assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
+    predictor = Predictor(result.out)
+    scored = predictor.score(assignment().dev).measures()
+    assert scored["cross_entropy"].value == pytest.approx(
+        task.after["cross_entropy"].value, abs=1e-5
+    )
+    assert predictor.prompt.scores["dev"]["accuracy"]["value"] == task.after["accuracy"].value
+    assert (result.out / "prompt.json").is_file()
+    assert not (result.out / "checkpoints").exists()
+    record = json.loads((result.out / "tuning.json").read_text())
+    assert record["parameters"] == result.parameters > 0
+    assert record["bytes_to_ship"] == result.bytes_to_ship > 0
+    assert record["seconds"] > 0
+    assert record["peak_memory"] > 2**20
+    card = (result.out / "README.md").read_text()
+    assert f"({result.parameters:,} of {result.all_parameters:,} parameters)" in card
+
+
+def test_methods_train_what_they_say(tuned: Tune) -> None:
+    counts = {method: tuned(method, out=method, steps=1).parameters for method in RATES}
+    model = transformers.AutoModelForMaskedLM.from_pretrained(
+        tuned("full", out="again", steps=1).out
+    )
+    assert counts["full"] == sum(each.numel() for each in model.parameters())
+    assert counts["head"] == 2 * (32 + 1)  # a row and a bias for each label
+    biases = sum(p.numel() for name, p in model.named_parameters() if name.endswith("bias"))
+    assert counts["bitfit"] == biases
+    assert counts["soft"] == 4 * 32  # "it was", "terrible great"
+    assert counts["soft"] < counts["bitfit"] < counts["lora"] < counts["full"]
+
+
+def test_an_ordinary_directory_loads_without_us(tuned: Tune) -> None:
+    for method in ("full", "head"):
+        out = tuned(method, out=method).out
+        model = transformers.AutoModelForMaskedLM.from_pretrained(out).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+        (one, *_) = assignment().dev
+        inputs = tokenizer(f"{one.fields['text']} it was [MASK]", return_tensors="pt")
+        with torch.no_grad():
+            logits = model(**inputs).logits
+        at_mask = logits[inputs["input_ids"] == tokenizer.mask_token_id][0]
+        words = at_mask[tokenizer.convert_tokens_to_ids(["terrible", "great"])].softmax(-1)
+        (found,) = Predictor(out).predict([one.fields["text"]])
+        assert found.probabilities["pos"] == pytest.approx(float(words[1]), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_a_soft_prompt_is_what_peft_makes_of_it(
+    tuned: Tune, fresh: Callable[[str], TransformerModel], family: str
+) -> None:
+    import peft
+
+    from autoprompt.models.adapters import quiet_peft
+
+    out = tuned("soft", family).out
+    ours = load_model(str(out))
+    front = len(ours.encoder.front)
+    base = fresh(family)
+    with quiet_peft():
+        model = peft.PeftModel.from_pretrained(base.module, out).eval()
+    (one, *_) = assignment().dev
+    (encoding,) = base.encoder.encode(prompt().frame, [one])
+    given = {"input_ids": torch.tensor([encoding.ids])}
+    at = encoding.mask_positions[0] + (0 if family == "t5" else front)
+    if family == "t5":
+        given["decoder_input_ids"] = torch.tensor([encoding.decoder_ids])
+    with torch.no_grad(), quiet_peft():
+        wanted = model(**given, attention_mask=torch.ones_like(given["input_ids"])).logits[0, at]
+    (own,) = ours.encoder.encode(prompt().frame, [one])
+    assert own.ids[front:] == encoding.ids
+    found = ours.mask_logits([own])[0, 0]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_lora_is_what_peft_makes_of_it(
+    tuned: Tune, fresh: Callable[[str], TransformerModel]
+) -> None:
+    import peft
+
+    from autoprompt.models.adapters import quiet_peft
+
+    out = tuned("lora").out
+    base = fresh("bert")
+    (one, *_) = assignment().dev
+    (encoding,) = base.encoder.encode(prompt().frame, [one])
+    with quiet_peft():
+        model = peft.PeftModel.from_pretrained(base.module, out).eval()
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([encoding.ids])).logits[0]
+    found = load_model(str(out)).mask_logits([encoding])[0, 0]
+    torch.testing.assert_close(found, logits[encoding.mask_positions[0]], atol=1e-4, rtol=1e-4)
+
+
+def test_a_directory_can_be_moved(tuned: Tune, tmp_path: Path) -> None:
+    out = tuned().out
+    moved = out.rename(tmp_path / "elsewhere")
+    assert Predictor(moved / "prompt.json").predict(["a good film"])
+
+
+def test_the_weights_are_those_that_were_best_on_dev(tuned: Tune) -> None:
+    result = tuned(learning_rate=2e-2, steps=60, patience=2)
+    history = {row["step"]: row["cross_entropy"] for row in result.trained.history}
+    best = min(history, key=lambda step: history[step])
+    assert result.trained.step == best
+    assert result.trained.steps <= best + 2 * 5
+    assert result.trained.reason.startswith("no better on dev")
+    assert result.tasks[0].after["cross_entropy"].value == pytest.approx(history[best], abs=1e-5)
+
+
+def test_a_tuning_that_only_harms_is_undone(tuned: Tune) -> None:
+    learnt = tuned(steps=40)
+    one = replace(assignment(), prompt=replace(prompt(), model=None))
+    wrong = {"neg": "pos", "pos": "neg"}
+    flipped = tuple(replace(each, label=wrong[str(each.label)]) for each in one.train)
+    model = load_model(str(learnt.out))
+    assert isinstance(model, TransformerModel)
+    request = Request(
+        (replace(one, train=flipped),), replace(SETTINGS, learning_rate=1e-2, patience=1)
+    )
+    result = tune(request, lambda: model, learnt.out.parent / "second")
+    (task,) = result.tasks
+    assert result.trained.step == 0
+    assert "which is kept" in result.trained.reason
+    assert task.after == task.before
+
+
+def test_tuning_learns_the_task(tuned: Tune) -> None:
+    result = tuned(steps=150, evaluate_every=25, learning_rate=3e-3)
+    assert result.tasks[0].after["accuracy"].value >= 0.8
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(tuned: Tune) -> None:
+    digests = [
+        Predictor(tuned(out=f"{number}", seed=seed).out).model.identity.weights
+        for number, seed in enumerate((0, 0, 1))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dropout": 0.5}, {"weight_decay": 0.5}, {"warmup": 0.9}, {"batch": 4}, {"max_gradient": 0.1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_number_changes_something(tuned: Tune, change: dict[str, float]) -> None:
+    plain = Predictor(tuned(out="plain").out).model.identity.weights
+    assert Predictor(tuned(out="changed", **change).out).model.identity.weights != plain
+
+
+def test_bfloat16_trains_and_decides_in_float32(tuned: Tune) -> None:
+    result = tuned(precision="bfloat16")
+    (task,) = result.tasks
+    assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
+    plain = Predictor(tuned(out="plain").out).model.identity.weights
+    found = Predictor(result.out).model
+    assert found.identity.weights != plain
+    assert found.precision == "float32"
+
+
+# -- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets the loss of a step, and of all after it, be NaN."""
+
+    def arrange(step: int) -> None:
+        original, calls = LabelLoss.expected, iter(range(1, 10_000))
+
+        def expected(self: LabelLoss, *given: torch.Tensor) -> torch.Tensor:
+            return original(self, *given) * (float("nan") if next(calls) >= step else 1.0)
+
+        monkeypatch.setattr(LabelLoss, "expected", expected)
+
+    return arrange
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
+    tuned: Tune, tmp_path: Path, breaks_at: Callable[[int], None]
+) -> None:
+    breaks_at(13)
+    with pytest.raises(DivergedError, match=r"NaN or infinite at step 13;.* model of step 10"):
+        tuned()
+    scored = Predictor(tmp_path / "out").score(assignment().dev).measures()
+    record = json.loads((tmp_path / "out" / "tuning.json").read_text())
+    assert record["training"]["step"] == 10
+    assert scored["cross_entropy"].value == pytest.approx(record["training"]["after"], abs=1e-5)
+
+
+def test_a_loss_that_is_no_number_before_any_checkpoint_leaves_no_model(
+    tuned: Tune, tmp_path: Path, breaks_at: Callable[[int], None]
+) -> None:
+    breaks_at(2)
+    with pytest.raises(DivergedError, match=r"before any checkpoint.*lower the learning rate"):
+        tuned()
+    assert not (tmp_path / "out" / "prompt.json").exists()
+
+
+def test_an_output_directory_in_use_is_refused(tuned: Tune, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(RunDirectoryError, match="holds files already; choose an empty"):
+        tuned()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+    (tmp_path / "other").mkdir()
+    with (
+        FileLock(tmp_path / "other" / ".lock"),
+        pytest.raises(RunDirectoryError, match="another process is writing"),
+    ):
+        tuned(out="other")
+    tuned(out="third", steps=1)
+    with pytest.raises(RunDirectoryError, match="holds a tuned model already"):
+        tuned(out="third")
+
+
+def test_resuming_wants_something_to_go_on_with(
+    fresh: Callable[[str], TransformerModel], tmp_path: Path
+) -> None:
+    request = Request((assignment(),), SETTINGS)
+    with pytest.raises(RunDirectoryError, match="no unfinished tuning"):
+        tune(request, lambda: fresh("bert"), tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_an_empty_split_is_refused(tuned: Tune, split: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"has no {split} examples"):
+        tuned(one=replace(assignment(), **{split: ()}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_demonstrations_are_not_learnt(tuned: Tune) -> None:
+    shown = examples(2)
+    one = replace(
+        assignment(),
+        prompt=replace(prompt("{demonstrations}{text} it was {mask}"), demonstrations=shown),
+    )
+    assert len(one.learnt) == len(one.train) - 2
+    with pytest.raises(InputError, match="demonstrations aside"):
+        tuned(one=replace(one, train=shown))
+
+
+def test_the_head_wants_words_of_one_token(tuned: Tune) -> None:
+    one = replace(assignment(), prompt=prompt(neg=["not good"], pos=["great"]))
+    with pytest.raises(ModelError, match="'not good' is 2 tokens"):
+        tuned("head", one=one)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "all"}, "unknown tuning method 'all'"),
+        ({"precision": "int8"}, "unknown precision 'int8'"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"warmup": 1.0}, "warmup must be at least 0 and below 1"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"learning_rate": -1.0}, "learning rate must be between 0 and 10"),
+    ],
+)
+def test_bad_numbers_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(TuningSettings(), **change)  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 PEERS  ?= .peers
 CONSUMERS ?= .consumers
 BENCH  ?=
+# Two test processes, a file to each at a time: models that a file makes are made once.
+SPREAD ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help install demo test test-all lint soak bench bench-peers consumers test-consumers \
 	clean
@@ -35,10 +37,10 @@ demo: install
 	$(BIN)/autoprompt demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not slow" $(SPREAD) --cov --cov-report=term
 
 test-all: install
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term
 
 lint: install
 	$(BIN)/ruff check .

@@ -13,7 +13,19 @@ from autoprompt import __version__
 from autoprompt.cli.main import INTERRUPTED, cli
 from autoprompt.errors import InputError, ScoringError, SearchError
 
-VERBS = ["demo", "init", "run", "search", "worker", "score", "predict", "audit", "export"]
+VERBS = [
+    "demo",
+    "init",
+    "run",
+    "search",
+    "worker",
+    "tune",
+    "compare",
+    "score",
+    "predict",
+    "audit",
+    "export",
+]
 VERBS += ["report", "review", "spaces", "doctor"]
 
 

@@ -152,7 +152,7 @@ NASTY = {
     "scores were written": (RunDirectory, "write_scores", 4),
     "a seed's outcome was noted": (TRIAL, "set_user_attr", 4),
     "an outcome was noted, not told": (TRIAL, "set_user_attr", 16),
-    "a failure was noted, not told": (TRIAL, "set_user_attr", 23),
+    "a failure was noted, not told": (TRIAL, "set_user_attr", 39),
     "a rung was reported": (TRIAL, "report", 7),
     "a seed was told": (STUDY, "tell", 1),
     "a trial was told": (STUDY, "tell", 9),

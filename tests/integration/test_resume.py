@@ -166,7 +166,7 @@ NASTY = {
     "scores were written": (RunDirectory, "write_scores", 4),
     "a seed's outcome was noted": (TRIAL, "set_user_attr", 2),
     "an outcome was noted, not told": (TRIAL, "set_user_attr", 8),
-    "a failure was noted, not told": (TRIAL, "set_user_attr", 11),
+    "a failure was noted, not told": (TRIAL, "set_user_attr", 19),
     "a rung was reported": (TRIAL, "report", 7),
     "a seed was told": (STUDY, "tell", 1),
     "a trial was told": (STUDY, "tell", 9),

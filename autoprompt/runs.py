@@ -193,9 +193,10 @@ class RunDirectory:
                 path.unlink()
 
     def neighbours_test_reads(self, test_digest: str) -> int:
-        """How often the runs in neighbouring directories have read the same test split."""
+        """How often runs and tunings in neighbouring directories have read the same test split."""
         count = 0
-        for path in self.path.absolute().parent.glob("*/verdict.json"):
+        beside = self.path.absolute().parent
+        for path in [*beside.glob("*/verdict.json"), *beside.glob("*/tuning.json")]:
             if path.parent == self.path.absolute():
                 continue
             try:

@@ -13,7 +13,18 @@ from autoprompt import __version__
 from autoprompt.cli.main import INTERRUPTED, cli
 from autoprompt.errors import InputError, ScoringError, SearchError
 
-VERBS = ["demo", "init", "search", "score", "predict", "audit", "spaces", "doctor"]
+VERBS = [
+    "demo",
+    "init",
+    "search",
+    "tune",
+    "compare",
+    "score",
+    "predict",
+    "audit",
+    "spaces",
+    "doctor",
+]
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def attach_soft_prompt(model: TransformerModel, vectors: torch.Tensor) -> SoftEm
         vectors: shape `(tokens, width)`.
 
     Raises:
-        ModelError: the model gives no access to its input embeddings, or these are of another width.
+        ModelError: the model gives no access to its input embeddings, or they are of another width.
     """
     layer = embedding_layer(model.module, model.identity.name)
     if vectors.ndim != 2 or vectors.shape[1] != layer.embedding_dim:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoprompt.results import SearchResult
     from autoprompt.searching.budget import Budget
     from autoprompt.spaces import SearchSpace
+    from autoprompt.strategies import tune
     from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
     from autoprompt.templates import Template
@@ -39,6 +40,7 @@ __all__ = [
     "Verbalizer",
     "load_model",
     "search",
+    "tune",
 ]
 
 _HOMES = {
@@ -55,6 +57,7 @@ _HOMES = {
     "Verbalizer": "autoprompt.verbalizers",
     "load_model": "autoprompt.models.loading",
     "search": "autoprompt.pipeline",
+    "tune": "autoprompt.strategies",
 }
 
 

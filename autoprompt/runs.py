@@ -46,6 +46,7 @@ OURS = {
     "feedback.yaml",
     "tracking",
     "exports",
+    "tuned",
     "log.txt",
     ".lock",
 }
@@ -72,6 +73,7 @@ class RunDirectory:
         self.feedback = self.path / "feedback.yaml"
         self.tracking = self.path / "tracking"
         self.exports = self.path / "exports"
+        self.tuned = self.path / "tuned"
         self.log = self.path / "log.txt"
         self.prompts = self.path / "prompts"
         self.scores = self.path / "scores"
@@ -208,9 +210,10 @@ class RunDirectory:
                 path.unlink()
 
     def neighbours_test_reads(self, test_digest: str) -> int:
-        """How often the runs in neighbouring directories have read the same test split."""
+        """How often runs and tunings in neighbouring directories have read the same test split."""
         count = 0
-        for path in self.path.absolute().parent.glob("*/verdict.json"):
+        beside = self.path.absolute().parent
+        for path in [*beside.glob("*/verdict.json"), *beside.glob("*/tuning.json")]:
             if path.parent == self.path.absolute():
                 continue
             try:

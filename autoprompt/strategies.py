@@ -9,20 +9,73 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autoprompt.errors import InputError, UnknownNameError
 from autoprompt.models.loading import load_model
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.pipeline import search
+from autoprompt.prediction import model_of
 from autoprompt.progress import Observer
-from autoprompt.prompts import BESIDE
+from autoprompt.prompts import BESIDE, Prompt
 from autoprompt.results import SearchResult
 from autoprompt.runs import TUNED_PROMPT
 from autoprompt.searching.budget import Budget
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.task import Task
+from autoprompt.tuning.results import TuningResult
+from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.sources import GIVEN, Source
+from autoprompt.tuning.training import Say, silent
+from autoprompt.tuning.tuning import Request
+from autoprompt.tuning.tuning import tune as run_tuning
 
 STRATEGIES = ("p", "w", "p>w", "w>p")
 SEARCH = "search"  # the run directory inside a tuned model's
+
+
+def tune(
+    prompt: Prompt | str | Path,
+    task: Task,
+    out: str | Path,
+    *,
+    method: str = "full",
+    model: str | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    say: Say = silent,
+    **numbers: Any,
+) -> TuningResult:
+    """Fine-tune a model through a prompt, and write it as a directory that `Predictor` loads.
+
+    Args:
+        prompt: a `Prompt`, the path of a prompt file, or a run directory, whose winner is taken.
+        task: train is fitted, dev stops and selects, test is read once, at the end.
+        out: the directory to write.
+        method: "full", "head", "bitfit", "lora" or "soft".
+        model: by default the one that the prompt names.
+        device: as for `load_model`.
+        resume: go on with an interrupted tuning in `out`.
+        say: takes lines about the progress.
+        numbers: of `TuningSettings`: `learning_rate`, `steps`, `batch`, `seed` and so on.
+
+    Raises:
+        InputError: the request is unfit, or `out` is in use (`RunDirectoryError`).
+        DivergedError: the loss became NaN or infinite.
+    """
+    settings = TuningSettings(method=method, **numbers)
+    if isinstance(prompt, Prompt):
+        source = Source(prompt, GIVEN, Path("prompt"), None)
+    else:
+        source = Source.of(prompt)
+    request = Request((source.assignment(task),), settings, tests=(task.test,))
+
+    def fresh() -> TransformerModel:
+        found = model_of(source.prompt, model, device=device)
+        assert isinstance(found, TransformerModel)
+        return found
+
+    return run_tuning(request, fresh, out, resume=resume, say=say)
 
 
 def check_strategy(strategy: str, ensemble: int, space: str) -> None:

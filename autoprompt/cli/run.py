@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import click
 from autoprompt.cli.export import FORMATS, check_format
 from autoprompt.cli.options import DataOptions, ModelOptions
 from autoprompt.cli.search import search
+from autoprompt.cli.tune import tune
+
+NO_TUNING = "none"
 
 
 @click.command()
@@ -23,16 +28,31 @@ from autoprompt.cli.search import search
     metavar="F",
     help=f"Formats to export the winner in, to RUN/exports: {', '.join(FORMATS)}.",
 )
+@click.option(
+    "--tune",
+    "method",
+    default="full",
+    show_default=True,
+    metavar="METHOD",
+    help="How the model is tuned through the winner, to RUN/tuned: full, head, bitfit, lora, soft; "
+    "or none.",
+)
 @click.pass_context
-def run(context: click.Context, /, formats: tuple[str, ...], **given: Any) -> None:
-    """Search, export and report in one go; the options are those of search.
+def run(context: click.Context, /, formats: tuple[str, ...], method: str, **given: Any) -> None:
+    """Search, tune, export and report in one go; the options are those of search.
 
     With --resume, what is finished is not done again, but for exports and report.
     """
+    from autoprompt.errors import UnknownNameError
+    from autoprompt.tuning.settings import METHODS
+
     for name in formats:
         check_format(name)
+    if method not in (*METHODS, NO_TUNING):
+        raise UnknownNameError("tuning method", method, (*METHODS, NO_TUNING))
     context.invoke(search, **given)
-    # Here the fine-tuning stage takes the run's winner, before anything leaves the house.
+    if method != NO_TUNING:
+        _tune(context, method, given)
     options = ModelOptions(
         given["device"], given["threads"], given["revision"], given["trust_remote_code"]
     )
@@ -40,6 +60,26 @@ def run(context: click.Context, /, formats: tuple[str, ...], **given: Any) -> No
     _report(given["out"], options)
     if refused is not None:  # the rest is done: what cannot be carried is still an error
         raise refused
+
+
+def _tune(context: click.Context, method: str, given: Mapping[str, Any]) -> None:
+    """Tune the model through the winner; an interrupted tuning goes on, a finished one stays."""
+    from autoprompt.runs import RunDirectory
+    from autoprompt.tuning.output import TunedDirectory
+
+    place = RunDirectory(given["out"]).tuned
+    directory = TunedDirectory(place)
+    if directory.record.is_file():
+        return
+    shared = {option.name for option in tune.params} & {option.name for option in search.params}
+    options = {name: given[name] for name in shared if name in given}
+    options |= {"prompt_paths": (given["out"],), "task_paths": (given["task_path"],)}
+    options |= {"out": str(place), "method": method, "resume": directory.settings.is_file()}
+    options |= {"budget": "quick", "space": ""}  # of another search, which this way has not
+    options |= {"as_json": False}
+    # What a search prints stays alone on stdout.
+    with contextlib.redirect_stdout(sys.stderr):
+        context.invoke(tune, **options)
 
 
 # All that a search can be told, a run can be told.

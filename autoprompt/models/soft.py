@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from autoprompt.errors import ModelError
 from autoprompt.models.gradients import embedding_layer
 from autoprompt.models.transformer import TransformerModel
 
@@ -52,9 +53,14 @@ def attach_soft_prompt(model: TransformerModel, vectors: torch.Tensor) -> SoftEm
         vectors: shape `(tokens, width)`.
 
     Raises:
-        ModelError: the model gives no access to its input embeddings.
+        ModelError: the model gives no access to its input embeddings, or they are of another width.
     """
     layer = embedding_layer(model.module, model.identity.name)
+    if vectors.ndim != 2 or vectors.shape[1] != layer.embedding_dim:
+        raise ModelError(
+            f"a soft prompt of shape {tuple(vectors.shape)} does not fit {model.identity.name!r}, "
+            f"whose embeddings are {layer.embedding_dim} wide; take its own model"
+        )
     soft = SoftEmbedding(layer, vectors.to(layer.weight.device))
     model.module.set_input_embeddings(soft)
     first = layer.num_embeddings

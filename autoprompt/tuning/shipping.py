@@ -110,7 +110,14 @@ def ship(
         peak_memory=peak_memory(model.module.device.type),
         bytes_to_ship=directory.bytes_to_ship(),
     )
-    record = {**result.to_dict(), "origins": list(origins), "plan": request.plan_name}
+    record = {
+        **result.to_dict(),
+        "origins": list(origins),
+        "plan": request.plan_name,
+        # As a verdict has them: see `RunDirectory.neighbours_test_reads`.
+        "test_digest": split_digest(request.tests[0]) if request.tests else "",
+        "own_test_reads": int(bool(request.tests)),
+    }
     write_json(directory.record, record)
     write_atomically(directory.card, card_of(record))
     # Last: it means that all is there. Of several tasks it is the first one's.

@@ -34,6 +34,8 @@ def test_all_is_there(done: tuple[Path, Ended]) -> None:
     ]
     assert "Only the group of people exchanged" in (out / "report.html").read_text()
     assert f"Report: {out}/report.html" in ended.err
+    assert "Verdict:" in ended.out
+    assert (out / "tuned" / "prompt.json").is_file()
 
 
 def test_the_export_runs(done: tuple[Path, Ended]) -> None:

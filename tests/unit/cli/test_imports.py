@@ -61,6 +61,7 @@ def test_the_public_names() -> None:
         "Verbalizer",
         "load_model",
         "search",
+        "tune",
     ]
 
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 import transformers
 from filelock import FileLock
-from tuning_material import assignment, examples, prompt
+from tuning_material import assignment, examples, prompt, write_task
 
 from autoprompt.errors import DivergedError, InputError, ModelError, RunDirectoryError
 from autoprompt.models.gradients import LabelLoss
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
+from autoprompt.runs import RunDirectory
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
@@ -327,3 +328,29 @@ def test_the_head_wants_words_of_one_token(tuned: Tune) -> None:
 def test_bad_numbers_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(TuningSettings(), **change)  # type: ignore[arg-type]
+
+
+# -- in Python ------------------------------------------------------------------------------------
+
+
+def test_the_public_function(
+    model_directory: Callable[[str], Path],
+    fresh: Callable[[str], TransformerModel],
+    tmp_path: Path,
+) -> None:
+    import autoprompt as ap
+
+    task = ap.Task.load(write_task(tmp_path / "task"))
+    model = fresh("bert")
+    bare = prompt()
+    tokens = model.encoder.record(bare.frame, bare.verbalizer.all_words)
+    given = replace(bare, model=model.identity, tokens=tokens)
+    result = ap.tune(given, task, tmp_path / "out", method="lora", steps=10, learning_rate=1e-2)
+    assert result.settings.method == "lora"
+    assert result.tasks[0].test["accuracy"].n == 32
+    assert ap.Predictor(tmp_path / "out").predict(["a good film"])
+    with pytest.raises(InputError, match="steps must be"):
+        ap.tune(given, task, tmp_path / "other", steps=0)
+    record = json.loads((tmp_path / "out" / "tuning.json").read_text())
+    beside = RunDirectory(tmp_path / "run")
+    assert beside.neighbours_test_reads(record["test_digest"]) == 1

@@ -81,4 +81,4 @@ def test_an_unknown_format_is_told_before_the_search(arguments: Arguments, tmp_p
 
 def test_its_options_are_those_of_search() -> None:
     names = {option.name for option in verb.params}
-    assert names == {*(option.name for option in search_verb.params), "formats"}
+    assert names == {*(option.name for option in search_verb.params), "formats", "method"}

@@ -61,6 +61,7 @@ class Address:
                 f"'://', as in postgresql://user@host/database"
             )
         try:
+            text.encode("utf-8")  # half a surrogate pair is no part of a URL
             url = sqlalchemy.make_url(text.strip())
         except (sqlalchemy.exc.ArgumentError, ValueError):
             # The reason is left out: it may repeat the URL, and with it the password.

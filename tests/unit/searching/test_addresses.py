@@ -44,6 +44,7 @@ def test_addresses_are_shown_without_their_password(text: str, shown: str) -> No
         ("sqlite:///secret.db", "a run keeps its own SQLite file, study.db"),
         ("postgresql:secret", "begins with 'postgresql' but is no URL"),
         ("postgresql://me:secret@host:port/db", "begins with 'postgresql' but is no URL"),
+        ("postgresql://me\udcaf:secret@host/db", "begins with 'postgresql' but is no URL"),
         ("postgresql://me:secret@host", "postgresql://me:***@host names no host or no database"),
         ("postgresql://me:secret@/db", "names no host or no database"),
     ],

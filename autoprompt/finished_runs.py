@@ -109,13 +109,13 @@ class FinishedRun:
                 prompts={
                     place.stem: Prompt.load(place) for place in sorted(run.prompts.glob("*.json"))
                 },
-                verdict=_whole(run.verdict, ("metric", "winner_prompt", "baseline_prompt")),
+                verdict=_whole(run.verdict, VERDICT_KEYS),
                 ledger=_whole(run.ledger, ("forwards",)),
                 config=run.read_config(),
                 trials=_rows(run.trials),
                 selection=[_judged(row) for row in _rows(run.selection)],
             )._checked()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, RunDirectoryError):
                 raise
             raise RunDirectoryError(
@@ -124,12 +124,18 @@ class FinishedRun:
             ) from error
 
     def _checked(self) -> FinishedRun:
+        for row in self.trials:
+            if "state" not in row or "trial" not in row:
+                raise KeyError("a trial's state or number")
         for name in ("winner_prompt", "baseline_prompt"):
             if self.verdict[name] not in self.prompts:
                 raise KeyError(f"prompts/{self.verdict[name]}.json")
         for side in ("winner", "baseline"):
             self.scored(side)
         return self
+
+
+VERDICT_KEYS = ("metric", "winner_prompt", "baseline_prompt", "winner", "baseline", "status")
 
 
 def judged_rows(

@@ -34,7 +34,7 @@ from autoprompt.searching.heartbeat import GRACE
 from autoprompt.searching.recipes import BEST_ON_DEV, Recipe
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import select
-from autoprompt.searching.storage import PLAN, open_study
+from autoprompt.searching.storage import ABOUT, PLAN, open_study
 from autoprompt.searching.study import StudyLoop, Worker
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.sharing import Plan, check_grace, run_place
@@ -131,6 +131,7 @@ def search(
             run.write_config({**settings, **_described(runner, limits), "command": command})
             plan = Plan(runner.data.most, grace, way.name, robustness, origin or {})
             study.set_user_attr(PLAN, plan.to_dict())
+            study.set_user_attr(ABOUT, _run_name(runner))
             worker = Worker(True, place.address.is_server, grace)
             loop = StudyLoop(
                 study, runner, run, limits, prepared.stages, prepared.words.spent, worker

@@ -3,10 +3,11 @@
 # AUTOPROMPT_STORAGE must name a database that all nodes reach; set it in a file that only you read.
 #SBATCH --job-name=autoprompt
 #SBATCH --array=0-7
-#SBATCH --gpus-per-task=1
+#SBATCH --ntasks=1
+#SBATCH --gpus=1
 #SBATCH --time=04:00:00
 #SBATCH --requeue
-#SBATCH --signal=TERM@60
+#SBATCH --signal=B:TERM@60
 set -euo pipefail
 source ~/.autoprompt-storage # export AUTOPROMPT_STORAGE=postgresql://...
 

@@ -39,7 +39,7 @@ precision.bfloat16_gain = lambda device: 1.0
 
 settings.register_profile(
     "fast",
-    max_examples=40,
+    max_examples=25,
     deadline=None,  # the cores are shared
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

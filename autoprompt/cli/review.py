@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,15 +19,21 @@ class _Terminal:
 
     def choose(self, question: str, answers: Sequence[str]) -> str:
         """One of the answers; asked again until it is one."""
-        chosen: str = click.prompt(
-            question, type=click.Choice(list(answers)), show_choices=False, err=True
-        )
-        return chosen
+        kind = click.Choice(list(answers))
+        return self._asked(question, type=kind, show_choices=False)
 
     def write(self, question: str, default: str) -> str:
         """A text."""
-        written: str = click.prompt(question, default=default, err=True)
-        return written
+        return self._asked(question, default=default)
+
+    @staticmethod
+    def _asked(question: str, **options: Any) -> str:
+        from autoprompt.review import Stopped
+
+        try:
+            return str(click.prompt(question, err=True, **options))
+        except click.Abort as error:  # Ctrl-C or the end of input: what was said is kept
+            raise Stopped from error
 
 
 @click.command()

@@ -64,19 +64,26 @@ def run(context: click.Context, /, formats: tuple[str, ...], method: str, **give
 
 def _tune(context: click.Context, method: str, given: Mapping[str, Any]) -> None:
     """Tune the model through the winner; an interrupted tuning goes on, a finished one stays."""
-    from autoprompt.runs import RunDirectory
+    from autoprompt.cli import console
+    from autoprompt.prompts import Prompt
+    from autoprompt.runs import TUNED_PROMPT, RunDirectory
     from autoprompt.tuning.output import TunedDirectory
 
     place = RunDirectory(given["out"]).tuned
     directory = TunedDirectory(place)
     if directory.record.is_file():
+        tuned, best = (
+            Prompt.load(path) for path in (place / TUNED_PROMPT, place.parent / "best.json")
+        )
+        if tuned.digest != best.digest:
+            console.say(f"{place} is of an earlier winner; remove it, and give the command again")
         return
     shared = {option.name for option in tune.params} & {option.name for option in search.params}
     options = {name: given[name] for name in shared if name in given}
     options |= {"prompt_paths": (given["out"],), "task_paths": (given["task_path"],)}
     options |= {"out": str(place), "method": method, "resume": directory.settings.is_file()}
     options |= {"budget": "quick", "space": ""}  # of another search, which this way has not
-    options |= {"as_json": False}
+    options |= {"as_json": False, "feedback": given["feedback"] or ""}
     # What a search prints stays alone on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         context.invoke(tune, **options)

@@ -85,6 +85,9 @@ if TYPE_CHECKING:
 )
 @click.option("--k-shot", type=int, default=None, help="As for the search: k examples a label.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@click.option(
+    "--feedback", default="", metavar="FILE", help="Corrected labels, as `review` wrote them."
+)
 @click.option("--metric", default="", help="accuracy, macro_f1 or matthews; else the task's.")
 @click.option("--report-to", multiple=True, help="tensorboard, mlflow or wandb (offline).")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted tuning in --out.")
@@ -99,6 +102,7 @@ def tune(
     unlabelled: str,
     k_shot: int | None,
     metric: str,
+    feedback: str,
     report_to: tuple[str, ...],
     resume: bool,
     data_options: DataOptions,
@@ -120,6 +124,11 @@ def tune(
     check_strategy(way.strategy, way.ensemble, way.space)
     way.check(bool(unlabelled), settings.mlm_weight > 0, len(task_paths))
     tasks = [_task(path, k_shot, settings.seed, metric, data_options) for path in task_paths]
+    if feedback:
+        from autoprompt.feedback import Feedback
+
+        said = Feedback.load(feedback)
+        tasks = [said.of_task(task)[0] for task in tasks]
     texts = _unlabelled(Path(unlabelled), data_options) if unlabelled else []
 
     from autoprompt.cli.console import quiet_libraries, say

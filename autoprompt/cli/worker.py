@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--space", default="", metavar="NAME", help="Where the space is here.")
 @click.option("--model", default="", help="Where the model is here.")
 @click.option("--generator", default="", metavar="T5", help="Where the generator is here.")
+@click.option("--feedback", "feedback_path", default="", metavar="FILE", help="Where it is here.")
 @model_options
 @json_option
 def worker(
@@ -30,6 +31,7 @@ def worker(
     space: str,
     model: str,
     generator: str,
+    feedback_path: str,
     model_options: ModelOptions,
     as_json: bool,
 ) -> None:
@@ -49,12 +51,13 @@ def worker(
         task = _task(joined, task_path)
         named = space or _named(origin, "space")
         search_space = SearchSpace.load(named)
-        if said := origin.get("feedback", ""):
+        if said := feedback_path or origin.get("feedback", ""):
             from autoprompt.feedback import Feedback
 
             feedback = Feedback.load(said)
             task, _ = feedback.of_task(task)
-            search_space = feedback.of_space(search_space)
+            restricted = search_space.restricted(task.fields, task.labels)
+            search_space = feedback.of_space(restricted)
         console.say(console.task_line(task))
         language_model = model_options.load(model or _named(origin, "model"), joined.screening)
         infiller = None

@@ -23,6 +23,7 @@ from autoprompt.export.promptsource_templates import PromptSourceTemplates
 from autoprompt.export.transformers_file import TransformersFile
 from autoprompt.export.trl_rows import TrlRows
 from autoprompt.files import write_atomically
+from autoprompt.models.adapters import SOFT, Adapter
 from autoprompt.prompts import Prompt
 
 FORMATS: Mapping[str, Format] = {
@@ -110,6 +111,15 @@ def export(chosen: Format, material: Material) -> list[Path]:
             "it has one text for all inputs",
             "search with 'select: [random, class]', or export as json and use autoprompt.Predictor",
         )
+    model = material.prompt.model
+    adapter = Adapter.at(model.name) if model and chosen.name != "json" else None
+    if adapter is not None and adapter.kind == SOFT:
+        raise refused(
+            chosen.name,
+            "a soft prompt",
+            "its vectors are no text",
+            f"ship {model.name if model else ''} itself, which peft and autoprompt.Predictor load",
+        )
     chosen.check(material)
     files = chosen.files(material)
     if chosen.suffix:
@@ -122,6 +132,9 @@ def _write_folder(place: Path, files: Files) -> list[Path]:
     if place.exists():  # by wish: what is there is replaced file by file
         for name, content in files.items():
             write_atomically(place / name, content)
+        for old in place.glob("autoprompt_*"):  # of other prompts, by their digests
+            if old.name not in files:
+                old.unlink()
     else:
         try:
             half = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))

@@ -88,6 +88,9 @@ class PromptSourceTemplates(TextFormat):
         values = {name: value for value, name in prompt.columns.labels.items()}
         raw = [values.get(label, label) for label in prompt.verbalizer.labels]
         names = dict(prompt.columns.fields)
+        for name in prompt.template.fields:
+            if not (known := names.get(name, name)).isidentifier():
+                raise InputError(f"format 'promptsource' cannot carry the column {known!r}")
         pieces = [
             piece if isinstance(piece, Literal) else type(piece)(names.get(piece.name, piece.name))
             for piece in form.before

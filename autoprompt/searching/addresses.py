@@ -19,6 +19,7 @@ from autoprompt.errors import StorageError, listing
 
 ENVIRONMENT = "AUTOPROMPT_STORAGE"
 HIDDEN = "***"
+SECRET = re.compile("passw", re.IGNORECASE)  # in names of options
 SQLITE = "sqlite"
 DRIVERS = {  # a backend's name: the driver that the extra brings, and the extra
     "postgresql": ("psycopg", "postgres"),
@@ -70,20 +71,22 @@ class Address:
                 f"{kind}://user:password@host:port/database, with special characters of the "
                 f"password percent-encoded"
             ) from None
-        if "password" in url.query:  # where it would not be hidden
-            given = url.query["password"]
-            password = given if isinstance(given, str) else given[-1]
-            url = url.difference_update_query(["password"]).set(password=password)
+        for key in ("password", "passwd"):  # where it would not be hidden
+            if key in url.query:
+                given = url.query[key]
+                password = given if isinstance(given, str) else given[-1]
+                url = url.difference_update_query([key]).set(password=password)
+        shown = without_query_secrets(url.render_as_string())
         if not url.database or (not url.host and "host" not in url.query):
             raise StorageError(
-                f"--storage {url.render_as_string()} names no host or no database; write it as "
+                f"--storage {shown} names no host or no database; write it as "
                 f"{kind}://user:password@host:port/database"
             )
         driver, extra = DRIVERS[kind]
         wanted = url.drivername.partition("+")[2] or driver
         if importlib.util.find_spec(wanted) is None:
             raise StorageError(
-                f"--storage {url.render_as_string()} needs the package {wanted!r}, which is not "
+                f"--storage {shown} needs the package {wanted!r}, which is not "
                 f"installed; pip install 'autoprompt[{extra}]'"
             )
         backend = "mysql" if kind == "mariadb" else kind  # Optuna knows it by that name
@@ -108,17 +111,18 @@ class Address:
     def __str__(self) -> str:
         if not self.is_server:
             return unquote(str(self.url.database)).removeprefix("file:")
-        return self.url.render_as_string(hide_password=True)
+        return without_query_secrets(self.url.render_as_string(hide_password=True))
 
     def __repr__(self) -> str:
         return f"Address({self})"
 
     def without_secrets(self, text: str) -> str:
         """A text in which the password, plain or as it stands in the URL, is hidden."""
-        password = self.url.password
-        if not password:
-            return text
-        known = {str(password), quote(str(password), safe=""), quote(str(password))}
+        secrets = [str(self.url.password)] if self.url.password else []
+        for key, given in self.url.query.items():
+            if SECRET.search(key):
+                secrets += [given] if isinstance(given, str) else given
+        known = {form for one in secrets for form in (one, quote(one, safe=""), quote(one))}
         for part in sorted(known, key=len, reverse=True):
             text = text.replace(part, HIDDEN)
         return text
@@ -133,7 +137,17 @@ def without_password(argument: str) -> str:
     head, mark, rest = argument.partition("://")
     if not mark:
         return argument
-    user, at, place = rest.rpartition("@")
+    before, query, options = rest.partition("?")
+    user, at, place = before.rpartition("@")
     name, colon, _ = user.partition(":")
-    place = re.sub(r"(?<=[?&]password=)[^&]*", HIDDEN, place)
-    return f"{head}://{name}{colon and colon + HIDDEN}{at}{place}"
+    shown = f"{head}://{name}{colon and colon + HIDDEN}{at}{place}{query}{options}"
+    return without_query_secrets(shown)
+
+
+def without_query_secrets(url: str) -> str:
+    """A URL in whose query no value of a secret's name is shown.
+
+    >>> without_query_secrets("postgresql://host/db?sslpassword=secret&sslmode=require")
+    'postgresql://host/db?sslpassword=***&sslmode=require'
+    """
+    return re.sub(rf"([?&][^=&]*{SECRET.pattern}[^=&]*=)[^&]*", rf"\1{HIDDEN}", url, flags=re.I)

@@ -28,7 +28,7 @@ from autoprompt.searching.patience import PATIENCE, PatientStorage, reason_of
 
 STUDY = "autoprompt"
 VALUE = "log-likelihood of the right labels"  # as dashboards show it
-SETTINGS, PLAN, SCHEMA = "settings", "plan", "schema"
+SETTINGS, PLAN, SCHEMA, ABOUT = "settings", "plan", "schema", "about"
 VERSION = 2  # 1: trials that were waiting, and none that said who runs them
 TRIES = 8  # to make the tables: others may be making them too
 JOIN_SECONDS = 120.0  # that a worker waits for a search to begin

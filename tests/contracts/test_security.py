@@ -54,14 +54,17 @@ def test_every_promise_names_a_test_that_is_here() -> None:
 @pytest.mark.parametrize("module", MODULES, ids=[str(m.relative_to(PACKAGE)) for m in MODULES])
 def test_no_module_has_a_way_to_run_input(module: Path) -> None:
     forbidden = {"eval", "exec", "compile", "__import__", "torch.load", "os.system", "os.popen"}
-    assert not {"pickle", "dill", "joblib", "shelve", "marshal", "jinja2"} & imports(module)
+    assert not {"pickle", "dill", "joblib", "shelve", "marshal"} & imports(module)
+    if "jinja2" in imports(module):  # the report's own page, in which every value is escaped
+        assert module == PACKAGE / "report" / "page.py"
+        assert "autoescape=True" in module.read_text(encoding="utf-8")
     assert not {"subprocess", "ctypes"} & imports(module)
     for name, call in calls(module):
         assert name not in forbidden, f"{name} in line {call.lineno}"
         if name in ("np.load", "numpy.load", "np.save", "numpy.save"):
             given = {word.arg: ast.unparse(word.value) for word in call.keywords}
             assert given.get("allow_pickle") == "False", f"line {call.lineno}"
-        if name.startswith("yaml."):
+        if name.startswith("yaml.") and name != "yaml.safe_dump":
             assert "Loader=yaml.BaseLoader" in ast.unparse(call), f"line {call.lineno}"
 
 

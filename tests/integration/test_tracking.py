@@ -96,8 +96,8 @@ def test_wandb(run: Path) -> None:
 def test_the_study_has_names_that_a_person_understands(run: Path) -> None:
     storage = f"sqlite:///{run / 'study.db'}"
     (name,) = optuna.get_all_study_names(storage)
-    assert name.startswith("tiny with tiny on ")
     study = optuna.load_study(study_name=name, storage=storage)
+    assert study.user_attrs["about"].startswith("tiny with tiny on ")
     assert study.metric_names == ["log-likelihood of the right labels"]
     rows = trials(run)
     for trial in study.get_trials():

@@ -271,12 +271,12 @@ def test_a_word_that_only_one_token_may_be_is_left_out_of_scoring(
         scorer.columns(given, Verbalizer.of({"neg": ["great"], "pos": [SEVERAL]}))
 
 
-def test_a_token_count_is_one_forward_of_each_sequence(
+def test_words_that_begin_alike_are_one_forward_of_each_sequence(
     family_models: Callable[[str], TransformerModel],
 ) -> None:
     scorer = WordScorer(family_models("gpt2"), ["great", "bad", "very good", "very bad", "not bad"])
     scorer.scores(frame("{text} It was {mask}."), [*FILM, Example({"text": "dull"})])
-    assert scorer.spent.forwards == 4
+    assert scorer.spent.forwards == 2 * 3  # one token; "very ..."; "not ..."
 
 
 def test_a_word_that_melts_into_the_text_is_refused(gpt2: PromptEncoder) -> None:

@@ -162,7 +162,7 @@ def test_an_input_is_encoded_once_for_all_words_of_a_length(
     scorer.scores(frame("{text} It was {mask}"), texts)
     assert inputs == [3]  # different texts
     assert batches == [3 * 3]  # by different first tokens
-    assert scorer.spent.forwards == 3
+    assert scorer.spent.forwards == 3 * 3
 
 
 @both

@@ -18,7 +18,9 @@ from autoprompt.files import write_atomically
 LIMITS = (60, 200, 300)
 
 
-@pytest.mark.parametrize("kibibytes", LIMITS)
+@pytest.mark.parametrize(
+    "kibibytes", [LIMITS[1], *(pytest.param(n, marks=pytest.mark.slow) for n in LIMITS[::2])]
+)
 def test_a_full_disk_loses_nothing(
     arguments: Callable[..., list[str]],
     search: Callable[..., Ended],

@@ -227,6 +227,7 @@ def finished_trials(run: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [3, STRUCTURE + 2])
 def test_a_killed_run_ends_as_the_whole_one(
     arguments: Callable[[Path], list[str]],

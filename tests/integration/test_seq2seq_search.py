@@ -66,6 +66,7 @@ def generating(space: str) -> str:
     return space.replace("templates:", "templates:\n  generated: 3", 1)
 
 
+@pytest.mark.slow
 def test_a_t5_writes_templates_of_its_own(
     task: Path, model_directory: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_trials_stand_in_the_runs_storage(run: Path, tune: Callable[..., Ended])
     assert sorted(names) == ["autoprompt", "tuning trials"]
 
 
+@pytest.mark.slow
 def test_a_search_on_the_tuned_model(
     tune: Callable[..., Ended], space: Path, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_trials_begin_with_what_was_given_and_ship_the_best(tuned: Tune, tmp_pat
     assert record["settings"] == result.settings.to_dict()
 
 
+@pytest.mark.slow
 def test_the_same_trials_are_proposed_again(tuned: Tune, tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):

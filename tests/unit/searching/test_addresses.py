@@ -110,3 +110,14 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
         assert connection.execute("SELECT study_name FROM studies").fetchall() == [("test",)]
     connection.close()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("key", ["password", "passwd", "sslpassword", "PASSWORD"])
+def test_no_password_among_the_options_is_shown(key: str) -> None:
+    given = f"postgresql://me@host/db?{key}=a@bSECRET&sslmode=require"
+    assert "SECRET" not in without_password(given)
+    assert "sslmode=require" in without_password(given)
+    address = Address.parse(f"postgresql://me@host/db?{key}=SECRET&sslmode=require")
+    assert "SECRET" not in str(address)
+    assert "SECRET" in address.secret
+    assert "SECRET" not in address.without_secrets("server said: SECRET")

@@ -94,3 +94,13 @@ def test_long_values_go_in_parts_that_any_database_takes(length: int, character:
     assert list(found)[-1] == SCORES
     assert all(len(json.dumps(part)) < 65_535 for part in found.values())
     assert joined(found, SCORES) == value
+
+
+def test_neither_archives_nor_headers_are_believed() -> None:
+    archive = io.BytesIO()
+    np.savez(archive, a=np.zeros((2, 2)))
+    header = io.BytesIO()
+    described = {"descr": "<f8", "fortran_order": False, "shape": (10**14, 2)}
+    np.lib.format.write_array_header_1_0(header, described)
+    for content in (archive.getvalue(), b"PK\x03\x04", header.getvalue() + b"12345678"):
+        assert unpacked(base64.b64encode(zlib.compress(content)).decode("ascii")) is None

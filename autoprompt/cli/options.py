@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autoprompt.prompts import Prompt
     from autoprompt.tasks.columns import Columns
     from autoprompt.tasks.examples import Example
+    from autoprompt.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,34 @@ class DataOptions:
         names = ("text",) if len(self.text_columns) == 1 else ("text_a", "text_b")
         fields = dict(zip(names, self.text_columns, strict=False))
         return Columns(fields=fields, label=self.label_column)
+
+    def task(
+        self,
+        path: str,
+        *,
+        k_shot: int | None,
+        seed: int,
+        metric: str,
+        strict: bool = False,
+        allow_fewer: bool = False,
+    ) -> Task:
+        """The task, with the metric that the user asked for; see `Task.load`."""
+        from autoprompt.errors import UnknownNameError
+        from autoprompt.tasks.columns import METRICS
+        from autoprompt.tasks.task import Task
+
+        if metric and metric not in METRICS:
+            raise UnknownNameError("metric", metric, METRICS)
+        task = Task.load(
+            path,
+            k_shot=k_shot,
+            seed=seed,
+            columns=self.columns,
+            encoding=self.encoding,
+            strict=strict,
+            allow_fewer=allow_fewer,
+        )
+        return task.with_metric(metric) if metric else task
 
     def examples(self, path: Path, prompt: Prompt, labelled: bool) -> list[Example]:
         """The examples of a file, for a prompt, which knows the columns that it was found on."""

@@ -252,30 +252,5 @@ def _with_feedback(path: str, task: Task, space: SearchSpace) -> tuple[Task, Sea
     return task, space, said
 
 
-def _task(
-    path: str,
-    seed: int,
-    metric: str,
-    *,
-    k_shot: int | None,
-    strict: bool,
-    allow_fewer: bool,
-    data_options: DataOptions,
-) -> Task:
-    """The task, with the metric that the user asked for."""
-    from autoprompt.errors import UnknownNameError
-    from autoprompt.tasks.columns import METRICS
-    from autoprompt.tasks.task import Task
-
-    if metric and metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
-    task = Task.load(
-        path,
-        k_shot=k_shot,
-        seed=seed,
-        columns=data_options.columns,
-        encoding=data_options.encoding,
-        strict=strict,
-        allow_fewer=allow_fewer,
-    )
-    return task.with_metric(metric) if metric else task
+def _task(path: str, seed: int, metric: str, *, data_options: DataOptions, **drawing: Any) -> Task:
+    return data_options.task(path, seed=seed, metric=metric, **drawing)

@@ -123,7 +123,10 @@ def tune(
     settings = TuningSettings(**rest)
     check_strategy(way.strategy, way.ensemble, way.space)
     way.check(bool(unlabelled), settings.mlm_weight > 0, len(task_paths))
-    tasks = [_task(path, k_shot, settings.seed, metric, data_options) for path in task_paths]
+    tasks = [
+        data_options.task(path, k_shot=k_shot, seed=settings.seed, metric=metric)
+        for path in task_paths
+    ]
     if feedback:
         from autoprompt.feedback import Feedback
 
@@ -249,23 +252,6 @@ class _Way:
                 directory.path, task, space, self.budget, seed, observer, device
             )
         return {"verdict": str(result.verdict), "best": result.best.to_dict()}
-
-
-def _task(path: str, k_shot: int | None, seed: int, metric: str, data_options: DataOptions) -> Task:
-    from autoprompt.errors import UnknownNameError
-    from autoprompt.tasks.columns import METRICS
-    from autoprompt.tasks.task import Task
-
-    if metric and metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
-    task = Task.load(
-        path,
-        k_shot=k_shot,
-        seed=seed,
-        columns=data_options.columns,
-        encoding=data_options.encoding,
-    )
-    return task.with_metric(metric) if metric else task
 
 
 def _unlabelled(path: Path, data_options: DataOptions) -> list[Example]:

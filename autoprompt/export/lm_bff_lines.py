@@ -15,6 +15,7 @@ from autoprompt.export.text_forms import (
     families,
     no_calibration,
     no_chat,
+    one_token_a_word,
     one_word_a_label,
     plain_pieces,
     text_gives_the_ids,
@@ -44,13 +45,7 @@ class LmBffLines(TextFormat):
                 "LM-BFF draws its own",
                 f"pass its --demo there, or {ELSEWHERE}",
             )
-        if prompt.tokens and any(len(ids) > 1 for ids in prompt.tokens.words.values()):
-            raise refused(
-                self.name,
-                "label words of several tokens",
-                "it asserts that a word is one",
-                f"choose words of one token, or {ELSEWHERE}",
-            )
+        one_token_a_word(self.name, prompt, "it asserts that a word is one")
         for word in words_of(prompt):
             if word[0] in "<[.,":
                 raise refused(

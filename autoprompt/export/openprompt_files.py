@@ -16,6 +16,7 @@ from autoprompt.export.text_forms import (
     families,
     no_calibration,
     no_chat,
+    one_token_a_word,
     one_word_a_label,
     plain_pieces,
     text_gives_the_ids,
@@ -40,13 +41,7 @@ class OpenPromptFiles(TextFormat):
         if prompt.verbalizer.aggregation != "mean":  # which is how OpenPrompt joins words
             one_word_a_label(self.name, prompt)
         text_gives_the_ids(self.name, prompt)
-        if prompt.tokens and any(len(ids) > 1 for ids in prompt.tokens.words.values()):
-            raise refused(
-                self.name,
-                "label words of several tokens",
-                "it scores the first token alone",
-                f"choose words of one token, or {ELSEWHERE}",
-            )
+        one_token_a_word(self.name, prompt, "it scores the first token alone")
         pieces = plain_pieces(prompt)
         text = "".join(p.text if isinstance(p, Literal) else "x" for p in pieces)
         for what, found in (

@@ -146,6 +146,17 @@ def no_calibration(name: str, prompt: Prompt) -> None:
         )
 
 
+def one_token_a_word(format_name: str, prompt: Prompt, why: str) -> None:
+    """Refuse label words of several tokens."""
+    if prompt.tokens and any(len(ids) > 1 for ids in prompt.tokens.words.values()):
+        raise refused(
+            format_name,
+            "label words of several tokens",
+            why,
+            f"choose words of one token, or {ELSEWHERE}",
+        )
+
+
 def one_word_a_label(name: str, prompt: Prompt) -> None:
     """Refuse a verbalizer with several words for a label."""
     many = [label for label, words in prompt.verbalizer.as_dict().items() if len(words) > 1]

@@ -184,7 +184,7 @@ def embedding_layer(module: Any, name: str) -> torch.nn.Embedding:
     """
     try:
         layer = module.get_input_embeddings()
-    except (AttributeError, NotImplementedError):
+    except (AttributeError, NotImplementedError):  # transformers raises either, by model
         layer = None
     if not isinstance(layer, torch.nn.Embedding):
         raise ModelError(

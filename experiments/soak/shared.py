@@ -70,7 +70,7 @@ class Team:
         try:
             study = json.loads((self.run / "storage.json").read_text("utf-8"))["study"]
             trials, _ = study_of(self.address, study)
-        except Exception:
+        except Exception:  # whatever a server that is being restarted makes the driver raise
             return False  # not made yet, or the server is away
         return sum(map(has_result, trials)) >= results
 

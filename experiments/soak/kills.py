@@ -68,10 +68,17 @@ def kills(folder: Path, wanted: int, prompts: int, seed: int = 0) -> dict[str, A
 
 
 def _load_once() -> None:
-    """Load libraries and model, for all forks."""
+    """Load libraries and model, for all forks.
+
+    On one thread: OpenMP's threads do not survive a fork, and a fork that waits for them hangs.
+    """
+    import torch
+
     import autoprompt.pipeline
     from autoprompt.models import loading
 
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
     model = loading.load_model("embedded", dtype="float32")
     loading.load_model = lambda *_, **__: model  # type: ignore[assignment]
     del autoprompt

@@ -1,8 +1,9 @@
-"""Rows of packed sequences, and dynamic masking of their words.
+"""Rows of token ids, and dynamic masking of their words.
 
-A row holds several sequences ``[CLS] tokens [SEP]`` one after another; a segment number keeps
-them apart in attention, and positions start again at zero in each, so the model sees them as it
-will see single short inputs, without computing on padding.
+A row of a masked model holds several sequences ``[CLS] tokens [SEP]`` one after another; each
+[CLS] begins a new segment, which keeps them apart in attention, and positions start again at zero
+in each, so the model sees them as it will see single short inputs, without computing on padding.
+A row of a causal model is a piece of running text.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ from experiments.embedded.recipe import Masking
 
 OPEN_ROWS = 12
 IGNORED = -100
+PAD = 0
 
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the special tokens, and which vocabulary entries continue a word."""
+    """Ids of a masked model's special tokens, and which vocabulary entries continue a word."""
 
-    pad: int
     cls: int
     sep: int
     mask: int
-    ordinary_from: int
     continues: np.ndarray
     """Boolean, one entry a vocabulary id: true for ``##`` pieces."""
+
+    @property
+    def ordinary_from(self) -> int:
+        """The first id after the special ones."""
+        return self.mask + 1
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
@@ -41,43 +46,35 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     for token, number in vocabulary.items():
         continues[number] = token.startswith("##")
     return SpecialIds(
-        pad=vocabulary["[PAD]"],
         cls=vocabulary["[CLS]"],
         sep=vocabulary["[SEP]"],
         mask=vocabulary["[MASK]"],
-        ordinary_from=vocabulary["[MASK]"] + 1,
         continues=continues,
     )
 
 
-class PackedSequences:
-    """The token sequences of one ``.npz`` file written by ``pack``."""
-
-    def __init__(self, path: Path) -> None:
-        """Load the file into memory."""
-        with np.load(path) as stored:
-            self.ids: np.ndarray = stored["ids"]
-            self.ends: np.ndarray = stored["ends"]
-            self.source: np.ndarray = stored["source"]
-        self.starts = np.concatenate([[0], self.ends[:-1]])
-
-    def __len__(self) -> int:
-        """Return the number of sequences."""
-        return len(self.ends)
-
-
 @dataclass(frozen=True)
 class Rows:
-    """Packed rows; both arrays are (number of rows, row length)."""
+    """Packed rows, as written by ``pack``."""
 
     ids: np.ndarray
-    """uint16 token ids."""
-    segments: np.ndarray
-    """uint8: 0 for padding, 1, 2, ... for the sequences of the row."""
+    """uint16 (rows, row length): token ids, `PAD` at the end."""
+    source: np.ndarray
+    """uint8 (rows,): number of the source that the row comes from."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def save(self, path: Path) -> None:
+        """Write one ``.npz`` file."""
+        np.savez(path, ids=self.ids, source=self.source)
+
+
+def load_rows(path: Path) -> Rows:
+    """Read a file that `Rows.save` wrote."""
+    with np.load(path) as stored:
+        return Rows(stored["ids"], stored["source"])
 
 
 def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
@@ -103,36 +100,40 @@ def assign_rows(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     return rows
 
 
-def build_rows(
-    packed: PackedSequences, order: np.ndarray, row_length: int, special: SpecialIds
-) -> Rows:
-    """Lay the sequences ``order`` (their numbers) out in rows."""
-    lengths = (packed.ends - packed.starts)[order] + 2
-    rows = assign_rows(lengths.tolist(), row_length)
-    ids = np.full((len(rows), row_length), special.pad, dtype=np.uint16)
-    segments = np.zeros((len(rows), row_length), dtype=np.uint8)
-    starts = packed.starts[order].tolist()
-    ends = packed.ends[order].tolist()
-    for line, line_segments, members in zip(ids, segments, rows, strict=True):
+def rows_of_sequences(
+    sequences: list[np.ndarray], row_length: int, special: SpecialIds
+) -> np.ndarray:
+    """Lay sequences (without special tokens) out in rows; returns uint16 (rows, row length)."""
+    placed = assign_rows([len(sequence) + 2 for sequence in sequences], row_length)
+    ids = np.full((len(placed), row_length), PAD, dtype=np.uint16)
+    for line, members in zip(ids, placed, strict=True):
         place = 0
-        for segment, member in enumerate(members, start=1):
-            start, end = starts[member], ends[member]
-            stop = place + end - start + 2
+        for member in members:
+            sequence = sequences[member]
+            stop = place + len(sequence) + 2
             line[place] = special.cls
-            line[place + 1 : stop - 1] = packed.ids[start:end]
+            line[place + 1 : stop - 1] = sequence
             line[stop - 1] = special.sep
-            line_segments[place:stop] = segment
             place = stop
-    return Rows(ids, segments)
+    return ids
 
 
-def positions_of(segments: np.ndarray) -> np.ndarray:
-    """Return the position of every token within its own sequence, shape as ``segments``."""
-    places = np.broadcast_to(np.arange(segments.shape[1]), segments.shape)
-    starts = np.zeros(segments.shape, dtype=np.int64)
-    changed = segments[:, 1:] != segments[:, :-1]
-    starts[:, 1:] = np.where(changed, places[:, 1:], 0)
-    return places - np.maximum.accumulate(starts, axis=1)
+def rows_of_stream(ids: np.ndarray, row_length: int) -> np.ndarray:
+    """Cut running text into rows; what does not fill the last one is left out."""
+    whole = len(ids) // row_length
+    return ids[: whole * row_length].reshape(whole, row_length)
+
+
+def segments_of(ids: torch.Tensor, special: SpecialIds) -> torch.Tensor:
+    """Number the sequences of every row 1, 2, ...; 0 is padding. Shape as ``ids``."""
+    return (ids == special.cls).cumsum(1) * (ids != PAD)
+
+
+def positions_of(ids: torch.Tensor, special: SpecialIds) -> torch.Tensor:
+    """Return the position of every token within its own sequence, shape as ``ids``."""
+    places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    starts = torch.where(ids == special.cls, places, 0).cummax(1).values
+    return places - starts
 
 
 def mask_rates(counts: np.ndarray, masking: Masking, special: SpecialIds) -> np.ndarray:
@@ -169,44 +170,57 @@ class Batch:
     """int64 (slots,): the hidden token ids, -100 where ``places`` is padding."""
 
 
-def mask_batch(
-    ids: np.ndarray,
-    segments: np.ndarray,
-    rates: np.ndarray,
-    slots: int,
-    masking: Masking,
-    special: SpecialIds,
-    random: np.random.Generator,
-) -> Batch:
-    """Mask whole words anew for every batch (RoBERTa, Liu et al. 2019; whole words, BERT 2019).
+class Masker:
+    """Masks whole words anew for every batch (RoBERTa, Liu et al. 2019; whole words, BERT 2019)."""
 
-    ``slots`` fixes the number of predicted positions, so that every step has one shape: words
-    beyond it stay visible, and missing ones are padding that the loss ignores.
-    """
-    flat = ids.astype(np.int64).ravel()
-    begins = ~special.continues[flat]
-    begins[0] = True
-    word = np.cumsum(begins) - 1
-    chosen_words = random.random(word[-1] + 1) < rates[flat[begins]]
-    places = np.flatnonzero(chosen_words[word])
-    if len(places) > slots:
-        places = np.sort(random.permutation(places)[:slots])
-    labels = np.full(slots, IGNORED, dtype=np.int64)
-    labels[: len(places)] = flat[places]
-    fate = random.random(len(places))
-    randomly = random.integers(special.ordinary_from, len(rates), len(places))
-    masked = flat.copy()
-    masked[places] = np.where(
-        fate < masking.mask_token,
-        special.mask,
-        np.where(fate < masking.mask_token + masking.random_token, randomly, flat[places]),
-    )
-    padded = np.zeros(slots, dtype=np.int64)
-    padded[: len(places)] = places
-    return Batch(
-        ids=torch.from_numpy(masked.reshape(ids.shape)),
-        positions=torch.from_numpy(positions_of(segments)),
-        segments=torch.from_numpy(segments.astype(np.int64)),
-        places=torch.from_numpy(padded),
-        labels=torch.from_numpy(labels),
-    )
+    def __init__(
+        self, counts: np.ndarray, masking: Masking, special: SpecialIds, device: str
+    ) -> None:
+        """Set the rates from the counts of every vocabulary entry in the text."""
+        self.masking = masking
+        self.special = special
+        rates = mask_rates(counts, masking, special)
+        self.rates = torch.from_numpy(rates).float().to(device)
+        self.continues = torch.from_numpy(special.continues).to(device)
+
+    def __call__(self, ids: torch.Tensor, slots: int, random: torch.Generator) -> Batch:
+        """Mask a batch of rows, int64 (rows, row length), on the generator's device.
+
+        ``slots`` fixes the number of predicted positions, so that every step has one shape: words
+        beyond it stay visible, and missing ones are padding that the loss ignores.
+        """
+        device = ids.device
+        flat = ids.flatten()
+        places = self._chosen(flat, random)
+        if len(places) > slots:
+            shuffled = torch.randperm(len(places), generator=random, device=device)
+            places = places[shuffled[:slots]].sort().values
+        hidden = flat[places]
+        fate = torch.rand(len(places), generator=random, device=device)
+        low, high = self.special.ordinary_from, len(self.rates)
+        other = torch.randint(low, high, (len(places),), generator=random, device=device)
+        kept = torch.where(
+            fate < self.masking.mask_token + self.masking.random_token, other, hidden
+        )
+        masked = flat.clone()
+        masked[places] = torch.where(fate < self.masking.mask_token, self.special.mask, kept)
+        labels = torch.full((slots,), IGNORED, device=device)
+        labels[: len(places)] = hidden
+        padded = torch.zeros(slots, dtype=torch.int64, device=device)
+        padded[: len(places)] = places
+        return Batch(
+            ids=masked.view_as(ids),
+            positions=positions_of(ids, self.special),
+            segments=segments_of(ids, self.special),
+            places=padded,
+            labels=labels,
+        )
+
+    def _chosen(self, flat: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """Indices of all pieces of the words that are masked."""
+        draw = torch.rand(len(flat), generator=random, device=flat.device)
+        begins = ~self.continues[flat]
+        begins[0] = True
+        at = torch.arange(len(flat), device=flat.device)
+        word = torch.where(begins, at, 0).cummax(0).values
+        return (draw < self.rates[flat])[word].nonzero().flatten()

@@ -1,22 +1,29 @@
-"""The model: a plain BERT masked language model, and its loss on packed rows."""
+"""The models, plain BERT and plain Llama, and their losses on packed rows."""
 
 from __future__ import annotations
 
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from experiments.embedded.batches import IGNORED, Batch
+from experiments.embedded.batches import IGNORED, PAD, Batch
 from experiments.embedded.recipe import Recipe
 
 FAR = -1.0e4
 """Added to attention scores between tokens of different sequences."""
 
 
-def new_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM:
-    """Return an untrained model (BERT, Devlin et al. 2019; no dropout: data is hardly repeated).
+def new_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM | LlamaForCausalLM:
+    """Return an untrained model whose input embeddings and output weights are one matrix.
 
-    Input embeddings and output weights are one matrix.
+    No dropout: data is hardly repeated.
     """
+    torch.manual_seed(recipe.seed)
+    make = new_masked_model if recipe.objective == "masked" else new_causal_model
+    return make(recipe, vocabulary)
+
+
+def new_masked_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM:
+    """A BERT (Devlin et al. 2019)."""
     shape = recipe.model
     config = BertConfig(
         vocab_size=vocabulary,
@@ -27,11 +34,31 @@ def new_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM:
         max_position_embeddings=recipe.packing.row_length,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        pad_token_id=0,
-        attn_implementation="eager",
+        pad_token_id=PAD,
+        attn_implementation="sdpa",
     )
-    torch.manual_seed(recipe.seed)
     return BertForMaskedLM(config)
+
+
+def new_causal_model(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
+    """A Llama (Touvron et al. 2023)."""
+    shape = recipe.model
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=recipe.packing.row_length,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        bos_token_id=1,
+        eos_token_id=1,
+        use_cache=False,
+        attn_implementation="sdpa",
+    )
+    return LlamaForCausalLM(config)
 
 
 def masked_losses(
@@ -47,7 +74,7 @@ def masked_losses(
     Arguments are those of ``Batch``.  Hidden states are gathered before the output head, so the
     vocabulary is scored at masked places only.
     """
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(ids.device.type, torch.bfloat16):
         same = segments[:, None, :, None] == segments[:, None, None, :]
         bias = torch.where(same, 0.0, FAR).to(torch.bfloat16)
         hidden = model.bert(
@@ -59,9 +86,25 @@ def masked_losses(
     )
 
 
-def batch_loss(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
+def masked_loss(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
     """Return the mean loss in nats over the masked places of a batch, a scalar."""
     losses = masked_losses(
         model, batch.ids, batch.positions, batch.segments, batch.places, batch.labels
     )
     return losses.sum() / (batch.labels != IGNORED).sum()
+
+
+def causal_losses(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
+    """Return the float32 cross-entropy in nats of every token after the first of each row.
+
+    ``ids`` is int64 (rows, row length); the result is (rows * (row length - 1),).
+    """
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        hidden = model.model(input_ids=ids).last_hidden_state
+        scores = model.lm_head(hidden[:, :-1].flatten(0, 1))
+    return torch.nn.functional.cross_entropy(scores.float(), ids[:, 1:].flatten(), reduction="none")
+
+
+def causal_loss(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss in nats over all tokens of a batch of full rows, a scalar."""
+    return causal_losses(model, ids).mean()

@@ -67,13 +67,15 @@ class OverlapFilter:
 
     def overlapping(self, lines: Sequence[str]) -> np.ndarray:
         """Return a boolean array, one entry a line: true where a run is shared."""
+        shared = np.zeros(len(lines), dtype=bool)
+        if not len(self._hashes):
+            return shared
         get = self._ids.get
         words = [words_of(line) for line in lines]
         ids = np.array([get(word, 0) for line in words for word in line], dtype=np.uint64)
-        owner = np.repeat(np.arange(len(lines)), [len(line) for line in words])
-        shared = np.zeros(len(lines), dtype=bool)
-        if len(ids) < self.length or not len(self._hashes):
+        if len(ids) < self.length:
             return shared
+        owner = np.repeat(np.arange(len(lines)), [len(line) for line in words])
         span = len(ids) - self.length + 1
         unknown = np.concatenate([[0], np.cumsum(ids == 0)])
         whole = (owner[:span] == owner[self.length - 1 :]) & (

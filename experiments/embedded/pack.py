@@ -1,26 +1,30 @@
-"""Turning the corpus into packed token sequences, without the lines that overlap a task.
+"""Turning the corpus into rows of token ids, without the lines that overlap a task.
 
-Three files are written below the work directory: ``train.npz`` and ``held_out.npz`` (``ids``:
-uint16 tokens of all sequences without [CLS] and [SEP]; ``ends``: where each sequence stops;
-``source``: the number of its source) and ``counts.json`` (what was read, dropped and kept).
+Three files are written below the work directory: ``train.npz`` and ``held_out.npz`` (see ``Rows``)
+and ``counts.json`` (what was read, dropped and kept). The sources are packed side by side.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from experiments.embedded.batches import Rows, rows_of_sequences, rows_of_stream, special_ids
 from experiments.embedded.corpus import Document, read_documents, source_path, split_sentences
 from experiments.embedded.overlap import OverlapFilter, task_texts
-from experiments.embedded.recipe import Packing, Recipe, Source, read_recipe
+from experiments.embedded.recipe import Packing, Recipe, read_recipe
+from experiments.embedded.vocabulary import END_OF_TEXT
 
 BLOCK_LINES = 24
 BATCH_BLOCKS = 1500
@@ -31,38 +35,14 @@ FEW_DOCUMENTS = 500
 
 @dataclass
 class Counts:
-    """What happened to one source; lines and characters as read, sequences and tokens as packed."""
+    """What happened to one source; lines and characters as read, rows and tokens as packed."""
 
     lines: int = 0
     dropped_lines: int = 0
     characters: int = 0
     held_out_documents: int = 0
-    sequences: int = 0
+    rows: int = 0
     tokens: int = 0
-
-
-@dataclass
-class Sequences:
-    """Growing lists of token sequences with the number of their source."""
-
-    ids: list[np.ndarray] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    source: list[int] = field(default_factory=list)
-
-    def add(self, tokens: list[int], source: int) -> None:
-        """Append one sequence of token ids (no special tokens)."""
-        self.ids.append(np.array(tokens, dtype=np.uint16))
-        self.lengths.append(len(tokens))
-        self.source.append(source)
-
-    def save(self, path: Path) -> None:
-        """Write the sequences as one ``.npz`` file."""
-        np.savez(
-            path,
-            ids=np.concatenate(self.ids),
-            ends=np.cumsum(self.lengths, dtype=np.int64),
-            source=np.array(self.source, dtype=np.uint8),
-        )
 
 
 def drop_overlaps(
@@ -154,61 +134,79 @@ def cut(
         yield sequence
 
 
+def copies(
+    documents: list[Document], passes: float, chooser: random.Random
+) -> Iterator[list[Document]]:
+    """Yield the blocks of each pass; a fraction of a pass is a sample of them."""
+    blocks = blocks_of(documents)
+    while passes > 0:
+        yield [block for block in blocks if passes >= 1 or chooser.random() < passes]
+        passes -= 1
+
+
 class Packer:
-    """Packs the sources of a recipe one after another."""
+    """Packs one source after another."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, overlap: OverlapFilter) -> None:
-        """Start with nothing packed."""
+    def __init__(self, recipe: Recipe, work: Path, tasks: Path) -> None:
+        """Read the tokenizer of the work directory and the tasks to avoid."""
         self.recipe = recipe
-        self.tokenizer = tokenizer
-        self.overlap = overlap
-        self.train = Sequences()
-        self.held_out = Sequences()
-        self.counts: dict[str, Counts] = {}
+        self.tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
+        self.overlap = OverlapFilter(task_texts(tasks), recipe.packing.overlap_words)
 
-    def add_source(self, number: int, name: str, source: Source, path: Path) -> Counts:
-        """Read, filter, split off held-out documents, tokenise and cut one source."""
-        counts = self.counts[name] = Counts()
-        packing = self.recipe.packing
+    def pack(self, name: str, corpus: Path) -> tuple[Counts, np.ndarray, np.ndarray]:
+        """Read, filter, split off held-out documents and lay out one source.
+
+        Returns the counts and the rows for training and for measuring.
+        """
+        source, packing = self.recipe.sources[name], self.recipe.packing
+        counts = Counts()
         chooser = random.Random(f"{self.recipe.seed} pack {name}")
-        raw = list(read_documents(path, source.lines_are_documents))
+        raw = list(read_documents(source_path(corpus, name), source.lines_are_documents))
         documents = drop_overlaps(raw, self.overlap, counts)
         held = choose_held_out(documents, packing.held_out_words, chooser)
         counts.held_out_documents = len(held)
-        self._cut_into(self.held_out, number, [documents[at] for at in sorted(held)], 1, chooser)
+        measured = self._rows([documents[at] for at in sorted(held)], 1, chooser)
         rest = [document for at, document in enumerate(documents) if at not in held]
-        before = len(self.train.lengths)
-        self._cut_into(self.train, number, rest, source.passes, chooser)
-        counts.sequences = len(self.train.lengths) - before
-        counts.tokens = sum(self.train.lengths[before:])
-        return counts
+        train = self._rows(rest, source.passes, chooser)
+        counts.rows = len(train)
+        counts.tokens = int((train != 0).sum())
+        return counts, train, measured
 
-    def _cut_into(
-        self,
-        target: Sequences,
-        number: int,
-        documents: list[Document],
-        passes: float,
-        chooser: random.Random,
-    ) -> None:
-        blocks = blocks_of(documents)
-        if passes < 1:
-            blocks = [block for block in blocks if chooser.random() < passes]
-        for sentences in tokenised(blocks, self.tokenizer):
-            whole = int(max(passes, 1))
-            for _ in range(whole + (passes > 1 and chooser.random() < passes - whole)):
-                for sequence in cut(sentences, self.recipe.packing, chooser):
-                    target.add(sequence, number)
+    def _rows(
+        self, documents: list[Document], passes: float, chooser: random.Random
+    ) -> np.ndarray:
+        if self.recipe.objective == "causal":
+            return self._running_text(documents, passes, chooser)
+        sequences = [
+            np.array(sequence, dtype=np.uint16)
+            for blocks in copies(documents, passes, chooser)
+            for sentences in tokenised(blocks, self.tokenizer)
+            for sequence in cut(sentences, self.recipe.packing, chooser)
+        ]
+        chooser.shuffle(sequences)
+        special = special_ids(self.tokenizer)
+        return rows_of_sequences(sequences, self.recipe.packing.row_length, special)
+
+    def _running_text(
+        self, documents: list[Document], passes: float, chooser: random.Random
+    ) -> np.ndarray:
+        end = self.tokenizer.token_to_id(END_OF_TEXT)
+        ids: list[np.ndarray] = []
+        for blocks in copies(documents, passes, chooser):
+            texts = ["\n".join(block) for block in blocks]
+            chooser.shuffle(texts)
+            for start in range(0, len(texts), BATCH_BLOCKS):
+                for encoding in self.tokenizer.encode_batch_fast(texts[start : start + BATCH_BLOCKS]):
+                    ids.append(np.array([*encoding.ids, end], dtype=np.uint16))
+        return rows_of_stream(np.concatenate(ids), self.recipe.packing.row_length)
 
 
-def write_counts(packer: Packer, path: Path) -> None:
-    """Write the counts of every source and the size of the overlap filter."""
-    report = {
-        "overlap_words": packer.overlap.length,
-        "task_runs": len(packer.overlap),
-        "sources": {name: vars(counts) for name, counts in packer.counts.items()},
-    }
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+_inherited: list[Packer] = []
+"""The packer of the processes: its filter is large, and a fork need not copy it."""
+
+
+def _pack(name: str, corpus: Path) -> tuple[Counts, np.ndarray, np.ndarray]:
+    return _inherited[0].pack(name, corpus)
 
 
 def main() -> None:
@@ -218,18 +216,29 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tasks", type=Path, required=True, help="folder of task files to avoid")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
-    tokenizer = Tokenizer.from_file(str(arguments.work / "tokenizer" / "tokenizer.json"))
-    overlap = OverlapFilter(task_texts(arguments.tasks), recipe.packing.overlap_words)
-    packer = Packer(recipe, tokenizer, overlap)
-    for number, (name, source) in enumerate(recipe.sources.items()):
-        began = time.monotonic()
-        counts = packer.add_source(number, name, source, source_path(arguments.corpus, name))
-        print(f"{name}: {counts} in {time.monotonic() - began:.0f} s", flush=True)
-    packer.train.save(arguments.work / "train.npz")
-    packer.held_out.save(arguments.work / "held_out.npz")
-    write_counts(packer, arguments.work / "counts.json")
+    packer = Packer(recipe, arguments.work, arguments.tasks)
+    _inherited.append(packer)
+    began = time.monotonic()
+    names = list(recipe.sources)
+    with ProcessPoolExecutor(arguments.processes, get_context("fork")) as pool:
+        packed = list(pool.map(_pack, names, [arguments.corpus] * len(names)))
+    for name, (counts, _, _) in zip(names, packed, strict=True):
+        print(f"{name}: {counts}", flush=True)
+    print(f"packed in {time.monotonic() - began:.0f} s", flush=True)
+    for place, file in ((1, "train.npz"), (2, "held_out.npz")):
+        rows = [found[place] for found in packed]
+        source = np.repeat(np.arange(len(rows), dtype=np.uint8), [len(part) for part in rows])
+        Rows(np.concatenate(rows), source).save(arguments.work / file)
+    report = {
+        "overlap_words": packer.overlap.length,
+        "task_runs": len(packer.overlap),
+        "sources": {name: vars(found[0]) for name, found in zip(names, packed, strict=True)},
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    (arguments.work / "counts.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+OBJECTIVES = ("masked", "causal")
+
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Size of the WordPiece vocabulary and of the text it is learned from."""
+    """Size of the vocabulary and of the text it is learned from."""
 
     size: int
     characters: int
@@ -30,7 +32,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Packing:
-    """How documents become sequences, and which lines and documents are left out."""
+    """How documents become rows, and which lines and documents are left out.
+
+    ``lengths`` is for masked models, whose rows hold several short sequences; a row of a causal
+    model is a piece of running text.
+    """
 
     row_length: int
     overlap_words: int
@@ -66,13 +72,12 @@ class Training:
     rows: int
     steps: int
     warmup_steps: int
-    decay_steps: int
+    decay_share: float
     peak_lr: float
     final_lr: float
     betas: tuple[float, float]
     weight_decay: float
     clip: float
-    threads: int
     checkpoint_seconds: float
     log_steps: int
     compile: bool
@@ -80,26 +85,31 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole recipe."""
+    """The whole recipe; ``masking`` is None for a causal model."""
 
     seed: int
+    objective: str
     vocabulary: Vocabulary
     sources: dict[str, Source]
     packing: Packing
     model: Shape
-    masking: Masking
+    masking: Masking | None
     training: Training
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe file; an unknown or missing key is an error."""
     raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    objective = str(raw["objective"])
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     return Recipe(
         seed=int(raw["seed"]),
+        objective=objective,
         vocabulary=Vocabulary(**raw["vocabulary"]),
         sources={name: Source(**entry) for name, entry in raw["sources"].items()},
         packing=Packing(**raw["packing"]),
         model=Shape(**raw["model"]),
-        masking=Masking(**raw["masking"]),
+        masking=Masking(**raw["masking"]) if objective == "masked" else None,
         training=Training(**raw["training"]),
     )

@@ -27,29 +27,34 @@ SHIPPED = [
 ]
 
 
+TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "lm_head.weight"}
+"""What is stored once, under another name."""
+
+
 def export(recipe: Recipe, work: Path, folder: Path) -> dict[str, Any]:
     """Write the checkpoint's model and tokenizer to a folder; return the run's progress.
 
-    Training never sees a second segment; its embedding is set to that of the first, so that
-    pairs of texts are read like single ones.  The configuration asks for float32, in which the
-    stored float16 weights are to be used on a processor without fast half precision.
+    Training of a masked model never sees a second segment; its embedding is set to that of the
+    first, so that pairs of texts are read like single ones.  The configuration asks for float32,
+    in which the stored float16 weights are to be used on a processor without fast half precision.
     """
-    stored: dict[str, Any] = torch.load(work / CHECKPOINT, weights_only=True)
-    vocabulary = stored["model"]["bert.embeddings.word_embeddings.weight"].shape[0]
-    model = new_model(recipe, vocabulary)
+    stored: dict[str, Any] = torch.load(work / CHECKPOINT, weights_only=True, map_location="cpu")
+    vocabulary = json.loads((work / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+    model = new_model(recipe, len(vocabulary["model"]["vocab"]))
     model.load_state_dict(stored["model"])
-    types = model.bert.embeddings.token_type_embeddings.weight.data
-    types[1] = types[0]
+    if recipe.objective == "masked":
+        types = model.bert.embeddings.token_type_embeddings.weight.data
+        types[1] = types[0]
     folder.mkdir(parents=True, exist_ok=True)
-    tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     weights = {
         name: tensor.detach().half().contiguous()
         for name, tensor in model.state_dict().items()
-        if name not in tied
+        if name not in TIED
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    model.config.architectures = ["BertForMaskedLM"]
+    model.config.architectures = [type(model).__name__]
     model.config.dtype = "float32"
+    model.config.use_cache = True
     model.config.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(work / "tokenizer" / name, folder / name)

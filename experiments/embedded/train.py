@@ -1,10 +1,10 @@
-"""Training with masked language modelling, resumable at any moment.
+"""Training of a masked or a causal language model, resumable at any moment.
 
 The learning rate warms up, stays, and decays (WSD; Hu et al. 2024, MiniCPM; the 1 - sqrt decay
 of Haegele et al. 2024).  A step depends only on the recipe, the packed data and the step number:
 the order of rows is drawn from the seed and the number of the pass, the masks from the seed and
-the step.  So ``steps`` and ``decay_steps`` may be changed in the recipe at any time before the
-decay, and the run goes on from its checkpoint with the new schedule.
+the step.  So the number of steps may be changed at any time before the decay, by the recipe or by
+``--minutes``, and the run goes on from its checkpoint with the new schedule.
 """
 
 from __future__ import annotations
@@ -22,32 +22,23 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import BertForMaskedLM
 
-from experiments.embedded.batches import (
-    Batch,
-    PackedSequences,
-    Rows,
-    SpecialIds,
-    build_rows,
-    mask_batch,
-    mask_rates,
-    special_ids,
-)
-from experiments.embedded.model import batch_loss, new_model
+from experiments.embedded.batches import PAD, Masker, load_rows, special_ids
+from experiments.embedded.model import causal_loss, masked_loss, new_model
 from experiments.embedded.recipe import Recipe, Training, read_recipe
 
 CHECKPOINT = "checkpoint.pt"
 
 
-def learning_rate(step: int, training: Training) -> float:
-    """Return the learning rate of a step: linear warm-up, constant, 1 - sqrt decay."""
+def learning_rate(step: int, steps: int, training: Training) -> float:
+    """Return the learning rate of a step of ``steps``: linear warm-up, constant, 1 - sqrt decay."""
     if step < training.warmup_steps:
         return training.peak_lr * (step + 1) / training.warmup_steps
-    into_decay = step - (training.steps - training.decay_steps)
+    decay = training.decay_share * steps
+    into_decay = step - (steps - decay)
     if into_decay <= 0:
         return training.peak_lr
-    left = 1.0 - math.sqrt(min(1.0, into_decay / training.decay_steps))
+    left = 1.0 - math.sqrt(min(1.0, into_decay / decay))
     return training.final_lr + (training.peak_lr - training.final_lr) * left
 
 
@@ -55,6 +46,8 @@ def learning_rate(step: int, training: Training) -> float:
 class Progress:
     """How far the run is; saved with every checkpoint."""
 
+    steps: int
+    """Of the whole run."""
     step: int = 0
     pass_number: int = 0
     next_row: int = 0
@@ -73,74 +66,78 @@ class RowStream:
     the run ends on the text that is closest to its use (as in Hu et al. 2024).
     """
 
-    def __init__(self, recipe: Recipe, packed: PackedSequences, special: SpecialIds) -> None:
-        """Stream the given sequences; rows are laid out when first asked for."""
+    def __init__(self, recipe: Recipe, path: Path, device: str) -> None:
+        """Hold all rows of a file on a device."""
+        rows = load_rows(path)
         self.recipe = recipe
-        self.packed = packed
-        self.special = special
+        self.source = rows.source
+        self.ids = torch.from_numpy(rows.ids.astype(np.int32)).to(device)
         self._key: tuple[int, bool] | None = None
-        self._rows = Rows(np.zeros((0, 0)), np.zeros((0, 0)))
+        self._order = torch.empty(0)
 
-    def rows_of_pass(self, number: int, decaying: bool) -> Rows:
-        """Return all rows of a pass (kept until another pass is asked for)."""
+    def order_of_pass(self, number: int, decaying: bool) -> torch.Tensor:
+        """Return the rows' numbers in the order of a pass (kept until another is asked for)."""
         if self._key != (number, decaying):
             random = np.random.default_rng([self.recipe.seed, number])
-            order = random.permutation(len(self.packed))
+            order = random.permutation(len(self.source))
             if decaying:
                 shares = np.array([source.decay_share for source in self.recipe.sources.values()])
-                kept = random.random(len(order)) < shares[self.packed.source[order]]
-                order = order[kept]
-            length = self.recipe.packing.row_length
-            self._rows = build_rows(self.packed, order, length, self.special)
+                order = order[random.random(len(order)) < shares[self.source[order]]]
+            self._order = torch.from_numpy(order).to(self.ids.device)
             self._key = (number, decaying)
-        return self._rows
+        return self._order
 
-    def take(self, progress: Progress, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and segments, each (count, row length), and move the progress on.
+    def take(self, progress: Progress, count: int) -> torch.Tensor:
+        """Return ids, int64 (count, row length), and move the progress on.
 
         The few rows left at the end of a pass are skipped; the decay begins a pass of its own.
         """
-        training = self.recipe.training
-        decaying = progress.step >= training.steps - training.decay_steps
-        rows = self.rows_of_pass(progress.pass_number, progress.decaying)
-        if progress.next_row + count > len(rows) or decaying != progress.decaying:
+        decaying = progress.step >= (1 - self.recipe.training.decay_share) * progress.steps
+        order = self.order_of_pass(progress.pass_number, progress.decaying)
+        if progress.next_row + count > len(order) or decaying != progress.decaying:
             progress.pass_number += 1
             progress.next_row = 0
             progress.decaying = decaying
-            rows = self.rows_of_pass(progress.pass_number, decaying)
-        part = slice(progress.next_row, progress.next_row + count)
+            order = self.order_of_pass(progress.pass_number, decaying)
+        if count > len(order):
+            raise ValueError(f"a step takes {count} rows, and there are only {len(order)}")
+        part = order[progress.next_row : progress.next_row + count]
         progress.next_row += count
-        return rows.ids[part], rows.segments[part]
+        return self.ids[part].long()
 
 
 class Trainer:
     """One training run below a work directory."""
 
-    def __init__(self, recipe: Recipe, work: Path) -> None:
+    def __init__(self, recipe: Recipe, work: Path, device: str) -> None:
         """Load the packed data and set up an untrained model."""
         self.recipe = recipe
         self.work = work
+        self.device = device
         tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
-        self.special = special_ids(tokenizer)
-        packed = PackedSequences(work / "train.npz")
         vocabulary = tokenizer.get_vocab_size()
-        counts = np.bincount(packed.ids, minlength=vocabulary)
-        self.rates = mask_rates(counts, recipe.masking, self.special)
-        self.stream = RowStream(recipe, packed, self.special)
-        self.model = new_model(recipe, vocabulary)
+        self.stream = RowStream(recipe, work / "train.npz", device)
+        self.masker = None
+        if recipe.masking is not None:
+            counts = torch.bincount(self.stream.ids.flatten(), minlength=vocabulary).cpu().numpy()
+            self.masker = Masker(counts, recipe.masking, special_ids(tokenizer), device)
+        self.model = new_model(recipe, vocabulary).to(device)
         self.optimizer = new_optimizer(self.model, recipe.training)
-        self.progress = Progress()
+        self.progress = Progress(recipe.training.steps)
         self.stopping = False
-        self.loss = torch.compile(batch_loss) if recipe.training.compile else batch_loss
+        loss = masked_loss if recipe.masking is not None else causal_loss
+        self.loss = torch.compile(loss) if recipe.training.compile else loss
 
     def resume(self) -> None:
         """Continue from the checkpoint of the work directory, if there is one."""
         path = self.work / CHECKPOINT
         if path.exists():
-            stored: dict[str, Any] = torch.load(path, weights_only=True)
+            stored: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
             self.model.load_state_dict(stored["model"])
             self.optimizer.load_state_dict(stored["optimizer"])
             self.progress = Progress(**stored["progress"])
+            if not self.progress.decaying:
+                self.progress.steps = self.recipe.training.steps
 
     def save(self) -> None:
         """Write the checkpoint; the former one stays whole until the new one is complete."""
@@ -156,45 +153,51 @@ class Trainer:
         )
         os.replace(partial, path)
 
-    def next_batch(self) -> Batch:
-        """Take the next rows and mask them."""
+    def batch_loss(self) -> torch.Tensor:
+        """The loss of the next rows, masked anew where the model is a masked one."""
         training = self.recipe.training
-        random = np.random.default_rng([self.recipe.seed, 1, self.progress.step])
-        ids, segments = self.stream.take(self.progress, training.rows)
-        self.progress.tokens += int((segments > 0).sum())
-        slots = int(ids.size * self.recipe.masking.rate)
-        return mask_batch(
-            ids, segments, self.rates, slots, self.recipe.masking, self.special, random
-        )
+        ids = self.stream.take(self.progress, training.rows)
+        self.progress.tokens += int((ids != PAD).sum())
+        if self.masker is None:
+            return self.loss(self.model, ids)
+        random = torch.Generator(self.device)
+        random.manual_seed(self.recipe.seed * 1_000_003 + self.progress.step)
+        slots = int(ids.numel() * self.masker.masking.rate)
+        return self.loss(self.model, self.masker(ids, slots, random))
 
-    def one_step(self) -> tuple[float, float]:
+    def one_step(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Train on one batch; return the loss in nats and the gradient norm before clipping."""
-        rate = learning_rate(self.progress.step, self.recipe.training)
+        training = self.recipe.training
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self.loss(self.model, self.next_batch())
+            group["lr"] = learning_rate(self.progress.step, self.progress.steps, training)
+        loss = self.batch_loss()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
-        return float(loss.detach()), float(norm)
+        return loss.detach(), norm
 
     def stop(self, *_: object) -> None:
         """Ask the run to save and end after the current step (a signal handler)."""
         self.stopping = True
 
-    def run(self) -> None:
-        """Train to the last step, logging and saving on the way."""
+    def run(self, minutes: float | None = None) -> None:
+        """Train to the last step, logging and saving on the way.
+
+        With ``minutes`` of wall time, the decay begins when its share of them is left.
+        """
         training = self.recipe.training
         began = saved = time.monotonic()
         before = self.progress.seconds
-        window: list[tuple[float, float]] = []
+        window: list[tuple[torch.Tensor, torch.Tensor]] = []
         window_start, window_tokens = began, self.progress.tokens
-        while self.progress.step < training.steps and not self.stopping:
+        while self.progress.step < self.progress.steps and not self.stopping:
             window.append(self.one_step())
             now = time.monotonic()
             self.progress.seconds = before + now - began
+            if minutes is not None and not self.progress.decaying:
+                self._end_after(self.progress.seconds / (60 * minutes))
             if self.progress.step % training.log_steps == 0:
                 speed = (self.progress.tokens - window_tokens) / (now - window_start)
                 self._log(window, speed)
@@ -205,13 +208,22 @@ class Trainer:
                 saved = now
         self.save()
 
-    def _log(self, window: list[tuple[float, float]], speed: float) -> None:
-        loss, norm = np.mean(window, axis=0)
+    def _end_after(self, used: float) -> None:
+        """Set the number of steps so that the decay begins when all but its share is used."""
+        held = 1 - self.recipe.training.decay_share
+        if used >= held:
+            self.progress.steps = math.floor(self.progress.step / held)
+        else:
+            self.progress.steps = max(self.progress.steps, math.ceil(self.progress.step / held) + 9)
+
+    def _log(self, window: list[tuple[torch.Tensor, torch.Tensor]], speed: float) -> None:
+        loss, norm = (torch.stack(list(part)).mean().item() for part in zip(*window, strict=True))
+        rate = learning_rate(self.progress.step, self.progress.steps, self.recipe.training)
         record = {
             "step": self.progress.step,
-            "loss": round(float(loss), 4),
-            "norm": round(float(norm), 3),
-            "lr": round(learning_rate(self.progress.step, self.recipe.training), 7),
+            "loss": round(loss, 4),
+            "norm": round(norm, 3),
+            "lr": round(rate, 7),
             "tokens": self.progress.tokens,
             "tokens_per_second": round(speed),
             "pass": self.progress.pass_number,
@@ -220,7 +232,7 @@ class Trainer:
         print(json.dumps(record), flush=True)
 
 
-def new_optimizer(model: BertForMaskedLM, training: Training) -> torch.optim.Optimizer:
+def new_optimizer(model: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
     """Return AdamW that decays matrices only (no biases, no layer-norm weights)."""
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     vectors = [weight for weight in model.parameters() if weight.ndim == 1]
@@ -236,13 +248,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--minutes", type=float, help="of wall time, instead of the recipe's steps")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
-    torch.set_num_threads(recipe.training.threads)
-    trainer = Trainer(recipe, arguments.work)
+    trainer = Trainer(recipe, arguments.work, arguments.device)
     trainer.resume()
     signal.signal(signal.SIGTERM, trainer.stop)
-    trainer.run()
+    trainer.run(arguments.minutes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Learning the uncased WordPiece vocabulary (BERT, Devlin et al. 2019, section 3)."""
+"""Learning the vocabulary.
+
+Masked models get uncased WordPiece (BERT, Devlin et al. 2019, section 3), causal ones cased
+byte-level BPE (GPT-2, Radford et al. 2019, section 2.2), which loses no character.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from tokenizers.trainers import WordPieceTrainer
+from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 
 from experiments.embedded.corpus import read_documents, source_path
 from experiments.embedded.recipe import Recipe, read_recipe
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAD, END_OF_TEXT = "<|pad|>", "<|endoftext|>"
 
 
 def sample_lines(recipe: Recipe, corpus: Path) -> Iterator[str]:
@@ -34,7 +39,28 @@ def sample_lines(recipe: Recipe, corpus: Path) -> Iterator[str]:
 
 
 def learn_vocabulary(recipe: Recipe, corpus: Path) -> Tokenizer:
-    """Learn the vocabulary and return the complete tokenizer."""
+    """Learn the vocabulary of a recipe and return the complete tokenizer."""
+    learn = learn_word_pieces if recipe.objective == "masked" else learn_byte_pairs
+    return learn(recipe, sample_lines(recipe, corpus))
+
+
+def learn_byte_pairs(recipe: Recipe, lines: Iterator[str]) -> Tokenizer:
+    """Learn cased byte-level BPE; it adds no token of its own to a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=recipe.vocabulary.size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[PAD, END_OF_TEXT],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer
+
+
+def learn_word_pieces(recipe: Recipe, lines: Iterator[str]) -> Tokenizer:
+    """Learn uncased WordPiece with BERT's special tokens."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -46,7 +72,7 @@ def learn_vocabulary(recipe: Recipe, corpus: Path) -> Tokenizer:
         continuing_subword_prefix="##",
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sample_lines(recipe, corpus), trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -56,20 +82,20 @@ def learn_vocabulary(recipe: Recipe, corpus: Path) -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, recipe: Recipe) -> None:
     """Write ``tokenizer.json`` and the small file ``AutoTokenizer`` needs beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": True,
-        "model_max_length": longest,
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
+    settings: dict[str, object] = {"model_max_length": recipe.packing.row_length}
+    if recipe.objective == "masked":
+        settings |= {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        names = ("pad", "unk", "cls", "sep", "mask")
+        settings |= {
+            f"{name}_token": token for name, token in zip(names, SPECIAL, strict=True)
+        }
+    else:
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD}
+        settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
     text = json.dumps(settings, indent=2) + "\n"
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
@@ -83,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
     tokenizer = learn_vocabulary(recipe, arguments.corpus)
-    write_tokenizer(tokenizer, arguments.work / "tokenizer", recipe.packing.row_length)
+    write_tokenizer(tokenizer, arguments.work / "tokenizer", recipe)
     print(f"vocabulary of {tokenizer.get_vocab_size()} entries")
 
 

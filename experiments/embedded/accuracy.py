@@ -1,8 +1,10 @@
 """Zero- and few-shot accuracy of a model, through the product itself.
 
-Zero-shot: every expert prompt of the task's search space as it stands. None is picked by its
-accuracy: all are reported, and their mean is the figure. *Calibrated* takes each label's prior over
-the scored texts off, whose labels are not looked at (batch calibration, Zhou et al. 2023).
+Zero-shot: every expert prompt of the task's search space that the model can read, as it stands.
+None is picked by its accuracy: all are reported, and their mean is the figure. A causal model reads
+no prompt with text behind the gap, and instructions beside the rest: its mean is over other prompts
+than a masked model's. *Calibrated* takes each label's prior over the scored texts off, whose labels
+are not looked at (batch calibration, Zhou et al. 2023).
 
 Few-shot: the default search with a small budget on 16 train and 16 dev examples a label; a label of
 a sample task that has fewer than 32 examples is halved. What a search returns is scored once.
@@ -25,6 +27,7 @@ from autoprompt.prompts import Prompt
 from autoprompt.scoring.calibration import calibrated, log_prior
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
+from autoprompt.searching.readable import readable
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.columns import read_description
 from autoprompt.tasks.examples import Example, label_counts
@@ -124,9 +127,9 @@ def measured_tasks(
 
 
 def zero_shot(model: LanguageModel, task: Measured) -> list[Row]:
-    """The accuracy of each expert prompt, with its n and 95% interval."""
+    """The accuracy of each expert prompt that the model can read, with its n and 95% interval."""
     found = []
-    for seed in task.space.for_family(model.identity.family).seeds:
+    for seed in readable(task.space, model)[0].seeds:
         verbalizer = Verbalizer.of(seed.words, task.space.labels)
         scorer = WordScorer(model, verbalizer.all_words)
         prompt = Prompt(seed.template, verbalizer)

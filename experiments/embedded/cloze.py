@@ -103,13 +103,13 @@ def read_cloze(path: Path = CLOZE) -> Cloze:
 
 
 def _check(item: Item) -> None:
-    if not 2 <= len(item.words) <= MOST_WORDS:
-        raise InputError(f"a set has {len(item.words)} words ({item.right!r}); allowed: 2 to 4")
     for word in item.words:
         if not isinstance(word, str):
             raise InputError(f'{word!r} is no text; put it in quotes, as in "on"')
         if not word.isalpha():
             raise InputError(f"{word!r} is not one word of letters; take another")
+    if not 2 <= len(item.words) <= MOST_WORDS:
+        raise InputError(f"a set has {len(item.words)} words ({item.right!r}); allowed: 2 to 4")
 
 
 def filled(text: str, word: str) -> tuple[str, Span]:

@@ -5,11 +5,13 @@ A model's figures are what `evaluate.measure` returns; they may lack a part that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Figures = Mapping[str, Any]
 ABSENT = "–"
+ZERO, FEW = "zero_shot", "few_shot"
+WAYS = {ZERO: ("plain", "calibrated"), FEW: ("expert", "searched")}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -38,8 +40,9 @@ def loss_table(models: Mapping[str, Figures]) -> str:
         entry = held_out if name == "all" else held_out.get("sources", {}).get(name)
         return f"{entry['loss']:.3f}" if entry else ABSENT
 
-    sources = _union(
-        (figures.get("held_out") or {}).get("sources", {}) for figures in models.values()
+    losses = [figures.get("held_out") or {} for figures in models.values()]
+    sources = list(
+        dict.fromkeys(name for held_out in losses for name in held_out.get("sources", {}))
     )
     rows = [
         [name, *(cell(figures, name) for figures in models.values())] for name in [*sources, "all"]
@@ -64,95 +67,41 @@ def cloze_table(models: Mapping[str, Figures], parts: bool = False) -> str:
     return table(["group", "n", "chance", *models], rows)
 
 
-def _way(way: str) -> Callable[[Mapping[str, Any]], float]:
-    return lambda row: float(row[way]["value"])
-
-
 def zero_shot_table(models: Mapping[str, Figures]) -> str:
     """The mean over all expert prompts, and the range; no prompt is picked."""
-
-    def cell(figures: Figures, task: str, way: str) -> str:
-        values = [_way(way)(row) for row in figures["zero_shot"] if row["task"] == task]
-        return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else ABSENT
-
     rows = [
-        [
-            task,
-            str(row["plain"]["n"]),
-            f"{row['majority']:.3f}",
-            *(cell(figures, task, way) for figures in models.values() for way in WAYS),
-        ]
-        for task, row in _tasks(models, "zero_shot").items()
+        [task, str(row["plain"]["n"]), f"{row['majority']:.3f}", *_spreads(models, ZERO, task)]
+        for task, row in _tasks(models, ZERO).items()
     ]
-    columns = [f"{name}, {way}" for name in models for way in WAYS]
-    return table(["task", "n", "majority class", *columns], [*rows, _zero_shot_means(models)])
+    header = ["task", "n", "majority class", *_columns(models, ZERO)]
+    return table(header, [*rows, ["mean", "", "", *_means(models, ZERO)]])
 
 
-WAYS = ("plain", "calibrated")
-
-
-def _zero_shot_means(models: Mapping[str, Figures]) -> list[str]:
-    cells = [
-        f"{_task_mean(figures['zero_shot'], _way(way)):.3f}"
-        for figures in models.values()
-        for way in WAYS
+def few_shot_table(models: Mapping[str, Figures]) -> str:
+    """What searches on few examples return, beside the best expert prompt; means over draws."""
+    rows = [
+        [task, str(row["shots"]), str(row["searched"]["n"]), *_spreads(models, FEW, task)]
+        for task, row in _tasks(models, FEW).items()
     ]
-    return ["mean", "", "", *cells]
+    header = ["task", "examples a label", "n", *_columns(models, FEW)]
+    return table(header, [*rows, ["mean", "", "", *_means(models, FEW)]]) if rows else ""
 
 
 def prompt_table(models: Mapping[str, Figures]) -> str:
     """Each expert prompt's zero-shot accuracies."""
 
-    def cell(figures: Figures, key: tuple[str, str], way: str) -> str:
-        for row in figures["zero_shot"]:
-            if (row["task"], row["prompt"]) == key:
-                return f"{_way(way)(row):.3f}"
-        return ABSENT
+    def cells(key: tuple[str, str]) -> list[str]:
+        found = []
+        for figures in models.values():
+            rows = [row for row in figures[ZERO] if (row["task"], row["prompt"]) == key]
+            found += [f"{rows[0][way]['value']:.3f}" if rows else ABSENT for way in WAYS[ZERO]]
+        return found
 
-    keys = _union(
-        [(row["task"], row["prompt"]) for row in figures["zero_shot"]]
-        for figures in models.values()
+    keys = dict.fromkeys(
+        (row["task"], row["prompt"]) for figures in models.values() for row in figures[ZERO]
     )
-    rows = [
-        [
-            key[0],
-            f"`{key[1]!r}`" if "\n" in key[1] else f"`{key[1]}`",
-            *(cell(figures, key, way) for figures in models.values() for way in WAYS),
-        ]
-        for key in keys
-    ]
-    return table(["task", "prompt", *(f"{name}, {way}" for name in models for way in WAYS)], rows)
-
-
-def few_shot_table(models: Mapping[str, Figures]) -> str:
-    """What searches on few examples return, beside the best expert prompt; means over draws."""
-
-    def cell(figures: Figures, task: str, way: str) -> str:
-        values = [_way(way)(row) for row in figures["few_shot"] if row["task"] == task]
-        return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else ABSENT
-
-    ways = ("expert", "searched")
-    rows = [
-        [
-            task,
-            str(row["shots"]),
-            str(row["searched"]["n"]),
-            *(cell(figures, task, way) for figures in models.values() for way in ways),
-        ]
-        for task, row in _tasks(models, "few_shot").items()
-    ]
-    means = [
-        f"{_task_mean(figures['few_shot'], _way(way)):.3f}" if figures["few_shot"] else ABSENT
-        for figures in models.values()
-        for way in ways
-    ]
-    header = [
-        "task",
-        "examples a label",
-        "n",
-        *(f"{name}, {way}" for name in models for way in ways),
-    ]
-    return table(header, [*rows, ["mean", "", "", *means]]) if rows else ""
+    rows = [[key[0], _code(key[1]), *cells(key)] for key in keys]
+    return table(["task", "prompt", *_columns(models, ZERO)], rows)
 
 
 def open_table(models: Mapping[str, Figures]) -> str:
@@ -164,7 +113,7 @@ def open_table(models: Mapping[str, Figures]) -> str:
 
     shown = [figures["cloze"]["open"] for figures in models.values()]
     rows = [
-        [f"`{entries[0]['text']}`", *map(cell, entries)] for entries in zip(*shown, strict=True)
+        [_code(entries[0]["text"]), *map(cell, entries)] for entries in zip(*shown, strict=True)
     ]
     return table(["input", *models], rows)
 
@@ -175,10 +124,50 @@ def all_tables(models: Mapping[str, Figures]) -> str:
         "Held-out loss (nats a token)": loss_table(models),
         "Cloze accuracy [95% interval]": cloze_table(models, parts=True),
         "Zero-shot accuracy, mean over expert prompts (range)": zero_shot_table(models),
+        "Zero-shot accuracy of each expert prompt": prompt_table(models),
         "Few-shot accuracy, mean over draws (range)": few_shot_table(models),
         "Likeliest words": open_table(models),
     }
     return "\n".join(f"{title}\n\n{text}" for title, text in titled.items() if text)
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _code(text: str) -> str:
+    """Text in a cell, on one line."""
+    return f"`{text}`".replace("\n", "\\n").replace("|", "\\|")
+
+
+def _columns(models: Mapping[str, Figures], part: str) -> list[str]:
+    return [f"{name}, {way}" for name in models for way in WAYS[part]]
+
+
+def _spreads(models: Mapping[str, Figures], part: str, task: str) -> list[str]:
+    """For each model and way the mean accuracy on a task, and the range."""
+    found = []
+    for figures in models.values():
+        rows = [row for row in figures[part] if row["task"] == task]
+        for way in WAYS[part]:
+            values = [row[way]["value"] for row in rows]
+            spread = f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if rows else ""
+            found.append(spread or ABSENT)
+    return found
+
+
+def _means(models: Mapping[str, Figures], part: str) -> list[str]:
+    """For each model and way the mean over tasks of `_task_means`."""
+    return [
+        f"{mean(_task_means(figures[part], way)):.3f}" if figures[part] else ABSENT
+        for figures in models.values()
+        for way in WAYS[part]
+    ]
+
+
+def _task_means(rows: Rows, way: str) -> list[float]:
+    """The mean accuracy of each task over its prompts or draws."""
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    return [mean([row[way]["value"] for row in rows if row["task"] == task]) for task in tasks]
 
 
 def _tasks(models: Mapping[str, Figures], part: str) -> dict[str, Mapping[str, Any]]:
@@ -188,16 +177,3 @@ def _tasks(models: Mapping[str, Figures], part: str) -> dict[str, Mapping[str, A
         for row in figures[part]:
             found.setdefault(row["task"], row)
     return found
-
-
-def _task_mean(
-    rows: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]
-) -> float:
-    """The mean over tasks of the mean over their rows."""
-    tasks = dict.fromkeys(row["task"] for row in rows)
-    return mean([mean([value(row) for row in rows if row["task"] == task]) for task in tasks])
-
-
-def _union(parts: Iterable[Iterable[Any]]) -> list[Any]:
-    """All entries once, in order."""
-    return list(dict.fromkeys(entry for part in parts for entry in part))

@@ -1,10 +1,11 @@
 """Measuring models: held-out loss, the cloze set, zero-shot and few-shot accuracy.
 
-    python -m experiments.embedded.evaluate --model FOLDER [--model OTHER] --datasets DIR \\
-        [--held-out RECIPE WORK] [--json FILE]
+    python -m experiments.embedded.evaluate --model FOLDER [--model NAME=FOLDER] --datasets DIR \\
+        [--held-out RECIPE WORK] [--beside FILE] [--json FILE]
 
-prints tables with the models side by side. Held-out text is packed for one tokenizer: a model is
-measured on that of the WORK whose tokenizer is its own, and on none if there is none.
+prints tables with the models side by side; --beside adds those of an earlier --json. Held-out text
+is packed for one tokenizer: a model is measured on that of the WORK whose tokenizer is its own, and
+on none if there is none.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def measure(
     folder: Path,
     tasks: Sequence[accuracy.Measured],
     held_out: Sequence[HeldOut] = (),
-    extent: accuracy.Extent = accuracy.Extent(),
+    extent: accuracy.Extent = accuracy.FULL,
 ) -> dict[str, Any]:
     """All figures of one model folder.
 
@@ -142,15 +143,16 @@ def measure(
         held_out: the first that was packed with the model's tokenizer is taken.
         extent: how much of the tasks is measured.
     """
-    parts = cloze.load(str(folder))
+    parts, model = cloze.load(str(folder)), autoprompt.load_model(str(folder))
     fitting = next((one for one in held_out if one.fits(folder)), None)
     return {
         "family": parts.family.name,
+        "weights": model.identity.weights,
         "parameters": sum(weights.numel() for weights in parts.module.parameters()),
         "vocabulary": len(parts.tokenizer),
         "held_out": fitting.loss(folder) if fitting else None,
         "cloze": cloze.measure_cloze(parts, cloze.read_cloze()),
-        **accuracy.accuracies(autoprompt.load_model(str(folder)), tasks, extent, _told),
+        **accuracy.accuracies(model, tasks, extent, _told),
     }
 
 
@@ -162,8 +164,13 @@ def main() -> None:
     """Measure one or two model folders and print their figures side by side."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
-        "--model", action="append", required=True, help='a folder, or "embedded"; once or twice'
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help='may be given again; "embedded" is the shipped model',
     )
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="figures measured earlier")
     parser.add_argument("--datasets", type=Path, help="folder of real tasks; samples alone without")
     parser.add_argument(
         "--held-out", nargs=2, action="append", default=[], metavar=("RECIPE", "WORK"), type=Path
@@ -174,16 +181,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    extent = accuracy.FAST if given.fast else accuracy.Extent()
+    extent = accuracy.FAST if given.fast else accuracy.FULL
     split = "test" if given.test else "dev"
     tasks = accuracy.measured_tasks(given.datasets, split, extent.most)
     held_out = [HeldOut(read_recipe(recipe), work) for recipe, work in given.held_out]
     models = {}
-    for name in given.model:
-        folder = embedded_path() if name == EMBEDDED else Path(name)
-        models[name] = {"split": split, **measure(folder, tasks, held_out, extent)}
+    for named in given.model:
+        name, _, place = named.rpartition("=")
+        folder = embedded_path() if place == EMBEDDED else Path(place)
+        models[name or place] = {"split": split, **measure(folder, tasks, held_out, extent)}
     if given.json:
         given.json.write_text(json.dumps(models, indent=1) + "\n", encoding="utf-8")
+    if given.beside:
+        models = {**json.loads(given.beside.read_text(encoding="utf-8")), **models}
     print(all_tables(models))
 
 

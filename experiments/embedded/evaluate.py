@@ -1,22 +1,33 @@
-"""Measuring a trained model: held-out loss, cloze examples and zero-shot prompting."""
+"""Measuring models: held-out loss, the cloze set, zero-shot and few-shot accuracy.
+
+    python -m experiments.embedded.evaluate --model FOLDER [--model NAME=FOLDER] --datasets DIR \\
+        [--held-out RECIPE WORK] [--beside FILE] [--json FILE]
+
+prints tables with the models side by side; --beside adds those of an earlier --json. Held-out text
+is packed for one tokenizer: a model is measured on that of the WORK whose tokenizer is its own, and
+on none if there is none.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-from collections import Counter
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 from transformers import PreTrainedTokenizerBase as HubTokenizer
 
+import autoprompt
+from autoprompt.models.embedded import EMBEDDED, embedded_path
+from experiments.embedded import accuracy, cloze
 from experiments.embedded.batches import (
     IGNORED,
     PackedSequences,
@@ -25,6 +36,7 @@ from experiments.embedded.batches import (
     mask_rates,
     special_ids,
 )
+from experiments.embedded.compare import all_tables
 from experiments.embedded.model import masked_losses
 from experiments.embedded.recipe import Masking, Recipe, read_recipe
 
@@ -33,7 +45,6 @@ HELD_OUT_MASKING = Masking(
 )
 """Every word alike with probability 0.15, always shown as [MASK]."""
 ROWS = 16
-INPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -96,134 +107,94 @@ def held_out_loss(model: Model, recipe: Recipe, folder: Path, path: Path) -> dic
     }
 
 
-def prompt_ids(model: Model, template: str, text: str) -> list[int]:
-    """Return the ids of a filled template; the text is cut so that the rest always fits."""
-    before, after = template.replace("{mask}", model.tokenizer.mask_token).split("{text}")
+@dataclass(frozen=True)
+class HeldOut:
+    """Packed held-out text.
 
-    def ids(part: str) -> list[int]:
-        return list(model.tokenizer(part, add_special_tokens=False)["input_ids"])
-
-    first, last = ids(before), ids(after)
-    room = model.longest - 2 - len(first) - len(last)
-    return [
-        model.tokenizer.cls_token_id,
-        *first,
-        *ids(text)[:room],
-        *last,
-        model.tokenizer.sep_token_id,
-    ]
-
-
-@torch.no_grad()
-def mask_log_probabilities(model: Model, inputs: list[list[int]]) -> torch.Tensor:
-    """Return log-probabilities over the vocabulary at each mask: (inputs, vocabulary)."""
-    results: list[torch.Tensor] = [torch.empty(0)] * len(inputs)
-    order = sorted(range(len(inputs)), key=lambda at: len(inputs[at]))
-    for start in range(0, len(order), INPUTS):
-        part = order[start : start + INPUTS]
-        width = max(len(inputs[at]) for at in part)
-        ids = torch.full((len(part), width), model.tokenizer.pad_token_id)
-        for line, at in zip(ids, part, strict=True):
-            line[: len(inputs[at])] = torch.tensor(inputs[at])
-        hidden = model.network.bert(
-            input_ids=ids, attention_mask=(ids != model.tokenizer.pad_token_id).long()
-        ).last_hidden_state
-        scores = model.network.cls(hidden[ids == model.tokenizer.mask_token_id])
-        for at, line in zip(part, scores.log_softmax(-1), strict=True):
-            results[at] = line
-    return torch.stack(results)
-
-
-def label_scores(
-    model: Model, template: str, texts: list[str], words: dict[str, list[str]]
-) -> torch.Tensor:
-    """Return the log of the mean probability of each label's words: (texts, labels)."""
-    found = mask_log_probabilities(model, [prompt_ids(model, template, text) for text in texts])
-    vocabulary = model.tokenizer.get_vocab()
-    columns = []
-    for label, options in words.items():
-        ids = [vocabulary[option] for option in options if option in vocabulary]
-        if len(ids) < len(options):
-            raise ValueError(f"a word of label {label!r} is not in the vocabulary: {options}")
-        columns.append(found[:, ids].logsumexp(-1) - math.log(len(ids)))
-    return torch.stack(columns, dim=1)
-
-
-def zero_shot(model: Model, path: Path, groups: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the accuracy of every prompt that fits the labels of a task file.
-
-    ``calibrated`` subtracts each label's mean score over the (unlabelled) inputs, as in batch
-    calibration (Zhou et al. 2023).
+    Attributes:
+        recipe: that it was packed by.
+        work: its work directory, with the tokenizer.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    examples = [json.loads(line) for line in lines]
-    labels = [example["label"] for example in examples]
-    results = []
-    for group in groups.values():
-        names = list(group["labels"])
-        if not set(labels) <= set(names):
-            continue
-        wanted = torch.tensor([names.index(label) for label in labels])
-        for prompt in group["prompts"]:
-            texts = [example["text"] for example in examples]
-            scores = label_scores(model, prompt, texts, group["labels"])
-            calibrated = scores - scores.mean(0)
-            results.append(
-                {
-                    "task": path.parent.name,
-                    "n": len(labels),
-                    "majority": Counter(labels).most_common(1)[0][1] / len(labels),
-                    "prompt": prompt,
-                    "plain": float((scores.argmax(1) == wanted).float().mean()),
-                    "calibrated": float((calibrated.argmax(1) == wanted).float().mean()),
-                }
-            )
-    return results
 
+    recipe: Recipe
+    work: Path
 
-def cloze_examples(model: Model, templates: list[str]) -> list[dict[str, Any]]:
-    """Return the five likeliest words at the mask of each template."""
-    inputs = [prompt_ids(model, "{text}" + template, "") for template in templates]
-    found = mask_log_probabilities(model, inputs).exp().topk(5)
-    return [
-        {
-            "text": template.replace("{mask}", "[MASK]"),
-            "words": model.tokenizer.convert_ids_to_tokens(ids.tolist()),
-            "probabilities": [round(value, 3) for value in values.tolist()],
-        }
-        for template, ids, values in zip(templates, found.indices, found.values, strict=True)
-    ]
+    def fits(self, folder: Path) -> bool:
+        """Whether a model folder has the tokenizer that the text was packed with."""
+        own, packed = (place / "tokenizer.json" for place in (folder, self.work / "tokenizer"))
+        return own.read_bytes() == packed.read_bytes()
+
+    def loss(self, folder: Path) -> dict[str, Any]:
+        """The held-out loss of a model folder."""
+        return held_out_loss(load_model(folder), self.recipe, folder, self.work / "held_out.npz")
 
 
 def measure(
-    recipe: Recipe, folder: Path, held_out: Path, prompts: Path, tasks: list[Path]
+    folder: Path,
+    tasks: Sequence[accuracy.Measured],
+    held_out: Sequence[HeldOut] = (),
+    extent: accuracy.Extent = accuracy.FULL,
 ) -> dict[str, Any]:
-    """Return all figures of one model folder; ``tasks`` are folders that hold ``dev.jsonl``."""
-    model = load_model(folder)
-    groups = yaml.safe_load(prompts.read_text(encoding="utf-8"))
-    templates = groups.pop("cloze")
-    found = [entry for task in tasks for entry in zero_shot(model, task / "dev.jsonl", groups)]
+    """All figures of one model folder.
+
+    Args:
+        folder: of a masked or a causal model.
+        tasks: for zero- and few-shot accuracy, see `accuracy.measured_tasks`.
+        held_out: the first that was packed with the model's tokenizer is taken.
+        extent: how much of the tasks is measured.
+    """
+    parts, model = cloze.load(str(folder)), autoprompt.load_model(str(folder))
+    fitting = next((one for one in held_out if one.fits(folder)), None)
     return {
-        "held_out": held_out_loss(model, recipe, folder, held_out),
-        "cloze": cloze_examples(model, templates),
-        "zero_shot": found,
+        "family": parts.family.name,
+        "weights": model.identity.weights,
+        "parameters": sum(weights.numel() for weights in parts.module.parameters()),
+        "vocabulary": len(parts.tokenizer),
+        "held_out": fitting.loss(folder) if fitting else None,
+        "cloze": cloze.measure_cloze(parts, cloze.read_cloze()),
+        **accuracy.accuracies(model, tasks, extent, _told),
     }
 
 
+def _told(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def main() -> None:
-    """Measure a model folder and print the figures as JSON."""
+    """Measure one or two model folders and print their figures side by side."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--prompts", type=Path, default=Path(__file__).parent / "prompts.yaml")
-    parser.add_argument("--task", type=Path, action="append", default=[], metavar="FOLDER")
-    arguments = parser.parse_args()
-    recipe = read_recipe(arguments.config)
-    torch.set_num_threads(recipe.training.threads)
-    held_out = arguments.work / "held_out.npz"
-    figures = measure(recipe, arguments.model, held_out, arguments.prompts, arguments.task)
-    print(json.dumps(figures, indent=2))
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help='may be given again; "embedded" is the shipped model',
+    )
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="figures measured earlier")
+    parser.add_argument("--datasets", type=Path, help="folder of real tasks; samples alone without")
+    parser.add_argument(
+        "--held-out", nargs=2, action="append", default=[], metavar=("RECIPE", "WORK"), type=Path
+    )
+    parser.add_argument("--test", action="store_true", help="score the test files, not dev")
+    parser.add_argument("--fast", action="store_true", help="a small part, to try the command")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    extent = accuracy.FAST if given.fast else accuracy.FULL
+    split = "test" if given.test else "dev"
+    tasks = accuracy.measured_tasks(given.datasets, split, extent.most)
+    held_out = [HeldOut(read_recipe(recipe), work) for recipe, work in given.held_out]
+    models = {}
+    for named in given.model:
+        name, _, place = named.rpartition("=")
+        folder = embedded_path() if place == EMBEDDED else Path(place)
+        models[name or place] = {"split": split, **measure(folder, tasks, held_out, extent)}
+    if given.json:
+        given.json.write_text(json.dumps(models, indent=1) + "\n", encoding="utf-8")
+    if given.beside:
+        models = {**json.loads(given.beside.read_text(encoding="utf-8")), **models}
+    print(all_tables(models))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from experiments.embedded.accuracy import DRAWS, TRIALS
+from experiments.embedded.card_texts import INTRODUCTIONS, LIMITS, REPRODUCING
 from experiments.embedded.compare import (
     Figures,
     cloze_table,
@@ -18,84 +19,52 @@ from experiments.embedded.compare import (
     table,
     zero_shot_table,
 )
-from experiments.embedded.recipe import Recipe
+from experiments.embedded.recipe import Masking, Recipe
 
 EARLIER = Path(__file__).parent / "earlier.json"
-
-FRONT_MATTER = """---
-license: apache-2.0
-language: en
-library_name: transformers
-pipeline_tag: fill-mask
-tags: [bert, masked-language-model, prompting]
----
-"""
-
-INTRODUCTION = """
-# autoprompt embedded masked language model
-
-A small uncased English BERT (Devlin et al. 2019) that ships inside `autoprompt`, so that prompts
-can be searched and scored without a download. It was trained from scratch with the recipe in
-`experiments/embedded` of the autoprompt repository. It is made for short inputs such as
-`a funny, moving film. It was [MASK].`
-
-```python
-from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-model = AutoModelForMaskedLM.from_pretrained(folder)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-```
-"""
-
-LIMITS = """
-## Limits
-
-- It is small and briefly trained: it knows few facts, and its zero-shot accuracy is modest.
-  It is meant for demonstrations, tests and prompt search on a small machine, not as a substitute
-  for a large model.
-- English only, lowercased; rare characters become `[UNK]`. Inputs longer than the position table
-  cannot be used.
-- Every sequence was trained as a single segment. The embedding of the second segment is a copy
-  of the first, so pairs of texts work but were never trained as pairs.
-- The text holds nineteenth-century novels, encyclopedia articles, textbooks and opinionated
-  reviews, and the model reflects their errors, prejudices and coarse language. It should not
-  be used to judge people.
-- The weights are stored in float16 and load as float32.
-"""
 
 
 def shape_section(recipe: Recipe, progress: dict[str, Any], notes: str) -> str:
     """Describe vocabulary, shape and training, and add the notes on this run."""
-    shape, training, masking = recipe.model, recipe.training, recipe.masking
+    shape, training = recipe.model, recipe.training
+    kind = "uncased WordPiece" if recipe.masking else "cased byte-level BPE"
     state = (
         ""
-        if progress["step"] >= training.steps
+        if progress["step"] >= progress["steps"]
         else f"\n**An early checkpoint of an unfinished run (step {progress['step']:,}"
-        f" of {training.steps:,}).**\n"
+        f" of {progress['steps']:,}).**\n"
     )
+    decay = round(training.decay_share * progress["steps"])
     facts = [
-        f"Vocabulary: {recipe.vocabulary.size:,} uncased WordPiece entries, learned from a "
+        f"Vocabulary: {recipe.vocabulary.size:,} {kind} entries, learned from a "
         f"sample of about {recipe.vocabulary.megabytes:g} MB of the training text.",
         f"Shape: {shape.layers} layers, {shape.hidden} hidden units, {shape.heads} heads, "
         f"feed-forward width {shape.feed_forward}, {recipe.packing.row_length} positions, tied "
         f"embeddings; {progress['parameters']:,} parameters.",
-        "Objective: masked language modelling with dynamic masking (Liu et al. 2019) of whole "
-        f"words, {masking.rate:.0%} of words on average and {masking.frequent_rate:.0%} of the "
-        f"{masking.frequent} most frequent ones.",
+        _objective(recipe.masking),
         f"Training: {progress['step']:,} steps of {training.rows} rows of "
-        f"{recipe.packing.row_length} tokens, {progress['tokens'] / 1e6:.1f} million tokens seen "
-        "(padding not counted); bfloat16 products, AdamW.",
+        f"{recipe.packing.row_length} tokens, {progress['tokens'] / 1e6:,.0f} million tokens seen "
+        f"(padding not counted) in {progress['seconds'] / 60:.1f} minutes; bfloat16 products, "
+        "AdamW.",
         f"Learning rate: peak {training.peak_lr:g}, warm-up of {training.warmup_steps} steps, "
-        f"then constant, then a decay over the last {training.decay_steps:,} steps (WSD; Hu et "
+        f"then constant, then a decay over the last {decay:,} steps (WSD; Hu et "
         "al. 2024), in which sources other than reviews are thinned.",
-        f"Hardware: {progress['seconds'] / 3600:.2f} hours of wall time on {training.threads} "
-        "processor cores that also did other work.",
     ]
     bullets = "\n".join(
         textwrap.fill(fact, 99, initial_indent="- ", subsequent_indent="  ") for fact in facts
     )
     remarks = f"\n{notes}" if notes else ""
     return f"{state}\n## Model and training\n\n{bullets}\n{remarks}"
+
+
+def _objective(masking: Masking | None) -> str:
+    if masking is None:
+        return "Objective: the next token of running text."
+    return (
+        "Objective: masked language modelling with dynamic masking (Liu et al. 2019) of whole "
+        f"words, {masking.rate:.0%} of words on average and {masking.frequent_rate:.0%} of the "
+        f"{masking.frequent} most frequent ones."
+    )
 
 
 def data_section(counts: dict[str, Any], sources: dict[str, Any]) -> str:
@@ -118,8 +87,7 @@ def data_section(counts: dict[str, Any], sources: dict[str, Any]) -> str:
 ## Data
 
 {listed}
-The text itself is not part of this package. Its paragraphs were lowercased, cut at sentence ends
-and tokenised; no labels were used.
+The text itself is not part of this package; no labels were used.
 
 Overlap with the evaluation tasks: every line that shares a run of {counts["overlap_words"]} words
 (lowercased) with any split of the sst2_sent, trec6, agnews or rte data ({counts["task_runs"]:,}
@@ -129,9 +97,9 @@ share 10 words with measuring data had already been left out when the corpus was
 
 
 LOSSES = {
-    "masked": "Masked-LM loss (nats a token) on held-out documents, 15% of words masked, all "
+    "masked": "Masked-LM loss (nats) on held-out documents, 15% of words masked, all "
     "shown as `[MASK]`",
-    "causal": "Loss (nats a token) on held-out documents",
+    "causal": "Loss (nats) on held-out documents",
 }
 CLOZE_SCORES = {
     "masked": "by the log-probability of the word in the gap",
@@ -164,7 +132,8 @@ def results_section(figures: Figures, earlier: Figures | None = None) -> str:
         cloze_table(models),
         f"Zero-shot accuracy on {split} files: the mean over all expert prompts of the task's "
         f"search space that the model can read (the range in parentheses); none is picked. "
-        f"*Calibrated* takes each label's prior over the scored texts off, unlabelled (Zhou et al. 2023). question_type, sentiment "
+        f"*Calibrated* takes each label's prior over the scored texts off, "
+        "unlabelled (Zhou et al. 2023). question_type, sentiment "
         f"and topic are the package's sample tasks.",
         zero_shot_table(models),
         f"Few-shot accuracy on {split} files: the default search with {TRIALS} trials, mean over "
@@ -175,24 +144,33 @@ def results_section(figures: Figures, earlier: Figures | None = None) -> str:
         open_table(models),
     ]
     text = "\n".join(part if part.startswith("|") else f"{_wrapped(part)}\n" for part in parts)
-    return f"\n## Results\n\n{_losses(figures)}{text}"
+    return f"\n## Results\n\n{_losses(figures, earlier)}{text}"
 
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(text, 99, break_on_hyphens=False, break_long_words=False)
 
 
-def _losses(figures: Figures) -> str:
-    """The table of held-out losses, where they were measured."""
+def _losses(figures: Figures, earlier: Figures | None) -> str:
+    """The table of held-out losses, where they were measured.
+
+    Beside the earlier model's nats a word: its tokens are others, the documents are the same.
+    """
     held_out = figures.get("held_out")
     if not held_out:
         return ""
+    before = (earlier or {}).get("held_out")
+    entries = {**held_out["sources"], "all": held_out}
+    known = {**before["sources"], "all": before} if before else {}
     rows = [
-        [name, f"{entry['loss']:.3f}", f"{entry['masked']:,}"]
-        for name, entry in [*held_out["sources"].items(), ("all", held_out)]
+        [name, f"{entry['loss']:.3f}", f"{entry['masked']:,}", f"{entry['loss a word']:.3f}"]
+        + ([f"{known[name]['loss a word']:.3f}" if name in known else "-"] if before else [])
+        for name, entry in entries.items()
     ]
+    header = ["source", "loss a token", "tokens", "loss a word"]
+    header += ["earlier model, loss a word"] if before else []
     about = f"{LOSSES[figures['family']]}; perplexity over all: {held_out['perplexity']:.1f}."
-    return f"{_wrapped(about)}\n\n{table(['source', 'loss', 'tokens'], rows)}\n"
+    return f"{_wrapped(about)}\n\n{table(header, rows)}\n"
 
 
 def earlier_figures(path: Path = EARLIER) -> Figures:
@@ -200,33 +178,6 @@ def earlier_figures(path: Path = EARLIER) -> Figures:
     (figures,) = json.loads(path.read_text(encoding="utf-8")).values()
     found: Figures = figures
     return found
-
-
-def reproduce_section() -> str:
-    """Give the commands that repeat the run."""
-    return """
-## Reproducing
-
-`experiments/embedded/README.md` gives the steps; with the corpus at hand:
-
-```
-python -m experiments.embedded.vocabulary --config RECIPE --corpus CORPUS --work WORK
-python -m experiments.embedded.pack --config RECIPE --corpus CORPUS --tasks TASKS --work WORK
-python -m experiments.embedded.train --config RECIPE --work WORK
-python -m experiments.embedded.ship --config RECIPE --work WORK --output FOLDER --task FOLDER ...
-```
-
-where `RECIPE` is `experiments/embedded/recipe.yaml`.
-
-## References
-
-- Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers.
-- Liu et al. 2019, RoBERTa: A Robustly Optimized BERT Pretraining Approach.
-- Hu et al. 2024, MiniCPM: Unveiling the Potential of Small Language Models.
-- Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
-- Zhou et al. 2023, Batch Calibration: Rethinking Calibration for In-Context Learning.
-- Pang and Lee 2004, A Sentimental Education (the movie reviews).
-"""
 
 
 def write_card(
@@ -246,13 +197,12 @@ def write_card(
     described = yaml.safe_load(sources.read_text(encoding="utf-8"))
     text = "".join(
         [
-            FRONT_MATTER,
-            INTRODUCTION,
+            INTRODUCTIONS[recipe.objective],
             shape_section(recipe, progress, notes),
             data_section(counts, described),
             results_section(figures, earlier),
-            LIMITS,
-            reproduce_section(),
+            LIMITS[recipe.objective],
+            REPRODUCING,
         ]
     )
     path.write_text(text, encoding="utf-8")

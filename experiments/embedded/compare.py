@@ -33,12 +33,12 @@ def with_interval(found: Mapping[str, float] | None) -> str:
 
 
 def loss_table(models: Mapping[str, Figures]) -> str:
-    """Held-out loss in nats a token, by source; each model on its own tokens."""
+    """Held-out loss in nats a word, by source; models of one family can be compared."""
 
     def cell(figures: Figures, name: str) -> str:
         held_out = figures.get("held_out") or {}
         entry = held_out if name == "all" else held_out.get("sources", {}).get(name)
-        return f"{entry['loss']:.3f}" if entry else ABSENT
+        return f"{entry['loss a word']:.3f}" if entry else ABSENT
 
     losses = [figures.get("held_out") or {} for figures in models.values()]
     sources = list(
@@ -121,7 +121,7 @@ def open_table(models: Mapping[str, Figures]) -> str:
 def all_tables(models: Mapping[str, Figures]) -> str:
     """Everything that there is to compare, for a terminal."""
     titled = {
-        "Held-out loss (nats a token)": loss_table(models),
+        "Held-out loss (nats a word)": loss_table(models),
         "Cloze accuracy [95% interval]": cloze_table(models, parts=True),
         "Zero-shot accuracy, mean over expert prompts (range)": zero_shot_table(models),
         "Zero-shot accuracy of each expert prompt": prompt_table(models),

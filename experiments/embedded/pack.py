@@ -172,9 +172,7 @@ class Packer:
         counts.tokens = int((train != 0).sum())
         return counts, train, measured
 
-    def _rows(
-        self, documents: list[Document], passes: float, chooser: random.Random
-    ) -> np.ndarray:
+    def _rows(self, documents: list[Document], passes: float, chooser: random.Random) -> np.ndarray:
         if self.recipe.objective == "causal":
             return self._running_text(documents, passes, chooser)
         sequences = [
@@ -196,7 +194,9 @@ class Packer:
             texts = ["\n".join(block) for block in blocks]
             chooser.shuffle(texts)
             for start in range(0, len(texts), BATCH_BLOCKS):
-                for encoding in self.tokenizer.encode_batch_fast(texts[start : start + BATCH_BLOCKS]):
+                for encoding in self.tokenizer.encode_batch_fast(
+                    texts[start : start + BATCH_BLOCKS]
+                ):
                     ids.append(np.array([*encoding.ids, end], dtype=np.uint16))
         return rows_of_stream(np.concatenate(ids), self.recipe.packing.row_length)
 

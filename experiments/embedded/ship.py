@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from experiments.embedded import accuracy
 from experiments.embedded.card import write_card
 from experiments.embedded.evaluate import measure
+from experiments.embedded.held_out import HeldOut
 from experiments.embedded.model import new_model
 from experiments.embedded.recipe import Recipe, read_recipe
 from experiments.embedded.train import CHECKPOINT
@@ -79,24 +81,23 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--prompts", type=Path, default=here / "prompts.yaml")
     parser.add_argument("--sources", type=Path, default=here / "sources.yaml")
     parser.add_argument("--notes", type=Path, help="remarks on this run, added to the card")
-    parser.add_argument("--task", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--datasets", type=Path, help="folder of real tasks to measure on")
+    parser.add_argument("--figures", type=Path, help="measured by `evaluate --json` already")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
-    torch.set_num_threads(recipe.training.threads)
     folder = arguments.work / "export"
     progress = export(recipe, arguments.work, folder)
-    held_out = arguments.work / "held_out.npz"
-    figures = measure(recipe, folder, held_out, arguments.prompts, arguments.task)
-    results = json.dumps({"progress": progress, "figures": figures}, indent=2) + "\n"
-    (arguments.work / "results.json").write_text(results, encoding="utf-8")
+    if arguments.figures:
+        (figures,) = json.loads(arguments.figures.read_text(encoding="utf-8")).values()
+    else:
+        tasks = accuracy.measured_tasks(arguments.datasets, "dev", accuracy.FULL.most)
+        figures = measure(folder, tasks, [HeldOut(recipe, arguments.work)])
     counts = json.loads((arguments.work / "counts.json").read_text(encoding="utf-8"))
     notes = arguments.notes.read_text(encoding="utf-8") if arguments.notes else ""
     write_card(folder / "README.md", recipe, progress, figures, counts, arguments.sources, notes)
     replace_files(folder, arguments.output)
-    print(results)
 
 
 if __name__ == "__main__":

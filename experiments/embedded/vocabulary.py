@@ -90,9 +90,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, recipe: Recipe) -> None:
     if recipe.objective == "masked":
         settings |= {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
         names = ("pad", "unk", "cls", "sep", "mask")
-        settings |= {
-            f"{name}_token": token for name, token in zip(names, SPECIAL, strict=True)
-        }
+        settings |= {f"{name}_token": token for name, token in zip(names, SPECIAL, strict=True)}
     else:
         settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD}
         settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}

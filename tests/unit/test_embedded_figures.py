@@ -133,9 +133,10 @@ def figures(family: str = "masked", shift: float = 0.0, **more: Any) -> dict[str
 
 HELD_OUT = {
     "loss": 2.0,
+    "loss a word": 2.5,
     "perplexity": float(np.exp(2.0)),
     "masked": 1200,
-    "sources": {"books": {"loss": 2.0, "masked": 1200}},
+    "sources": {"books": {"loss": 2.0, "loss a word": 2.5, "masked": 1200}},
 }
 
 
@@ -154,14 +155,14 @@ def test_tables_stand_side_by_side() -> None:
 
 def test_a_loss_is_shown_only_for_the_models_that_have_one() -> None:
     shown = loss_table({"one": figures(held_out=HELD_OUT), "two": figures()})
-    assert "| books | 2.000 | – |" in shown
-    assert "| all | 2.000 | – |" in shown
+    assert "| books | 2.500 | – |" in shown
+    assert "| all | 2.500 | – |" in shown
 
 
 def test_the_card_of_a_masked_model_stands_beside_the_earlier_one() -> None:
     shown = card.results_section(figures(held_out=HELD_OUT), figures(shift=-0.1))
     assert "Masked-LM loss" in shown
-    assert "| books | 2.000 | 1,200 |" in shown
+    assert "| books | 2.000 | 1,200 | 2.500 |" in shown
     assert "| group | n | chance | this model | earlier model |" in shown
     assert "0.600 [0.500, 0.700] | 0.500 [0.400, 0.600] |" in shown
     assert all(len(line) < 100 for line in shown.splitlines() if not line.startswith("|"))

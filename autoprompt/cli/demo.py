@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from autoprompt.cli.options import json_option
+from autoprompt.models.embedded import EMBEDDED, FOLDERS
 
 FORWARDS = 6_000  # about a minute for the embedded model on two cores
 
@@ -16,17 +17,29 @@ FORWARDS = 6_000  # about a minute for the embedded model on two cores
 @click.option(
     "--task", "task_name", default="sentiment", show_default=True, help="A sample task's name."
 )
+@click.option(
+    "--model",
+    "model_name",
+    default=EMBEDDED,
+    show_default=True,
+    type=click.Choice(list(FOLDERS)),
+    help="Which of the models that ship in the package.",
+)
 @click.option("--out", default=None, metavar="RUN", help="Keep the run here.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--forwards", type=int, default=FORWARDS, show_default=True, help="The budget.")
 @json_option
-def demo(task_name: str, out: str | None, seed: int, forwards: int, as_json: bool) -> None:
-    """Run the main job on the embedded model and a sample task."""
+def demo(
+    task_name: str, model_name: str, out: str | None, seed: int, forwards: int, as_json: bool
+) -> None:
+    """Run the main job on an embedded model and a sample task."""
     from autoprompt.cli.console import say
     from autoprompt.cli.search import search
 
     out = out or str(Path(tempfile.mkdtemp(prefix="autoprompt-demo-")) / "run")
     arguments = ["--task", task_name, "--space", task_name, "--out", out]
+    if model_name != EMBEDDED:
+        arguments += ["--model", model_name]
     arguments += ["--forwards", str(forwards), "--seed", str(seed)]
     say(f"This is: autoprompt search {' '.join(arguments)}")
     search.main([*arguments, *(["--json"] if as_json else [])], standalone_mode=False)

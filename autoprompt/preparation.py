@@ -87,7 +87,7 @@ def prepare(given: Given) -> Prepared:
     runner = _runner(task, data, table, words, model, given.seed)
     stages = Stages(runner, given.recipe, generator, given.budget)
     _check_seeds(runner)
-    given.budget.check(table.seeds, runner.most_forwards(), words.spent.budgeted)
+    given.budget.check(table.seeds, runner.most_for_seeds(), words.spent.budgeted)
     settings = {
         **_settings(runner),
         "recipe": given.recipe.shown_name(generator),

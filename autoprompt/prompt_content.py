@@ -46,7 +46,7 @@ class ModelIdentity:
     """Which model a prompt was scored with.
 
     Attributes:
-        name: a Hugging Face name, a directory, or "embedded".
+        name: a Hugging Face name, a directory, "embedded" or "embedded-causal".
         revision: the hub's revision, or "" for a directory.
         family: "masked", "causal" or "seq2seq".
         tokenizer: the tokenizer's fingerprint; a prompt is refused by another tokenizer.

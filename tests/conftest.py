@@ -24,11 +24,12 @@ os.environ["AUTOPROMPT_DTYPE"] = "float32"
 
 import planted
 import pytest
+import stand_in
 import tiny_models
 import torch
 from hypothesis import HealthCheck, settings
 
-from autoprompt.models import precision
+from autoprompt.models import embedded, precision
 from autoprompt.models.loading import load_model
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.transformer import TransformerModel
@@ -36,6 +37,9 @@ from experiments.soak.server import MISSING, Server, programs, serving
 
 torch.set_num_threads(1)
 precision.bfloat16_gain = lambda device: 1.0
+
+# Where the models of `family_models` run; see the README on testing a GPU.
+DEVICE = os.environ.get("AUTOPROMPT_TEST_DEVICE", "cpu")
 
 settings.register_profile(
     "fast",
@@ -68,6 +72,12 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 
 
 @pytest.fixture(scope="session")
+def device() -> str:
+    """Where the models of `family_models` run."""
+    return DEVICE
+
+
+@pytest.fixture(scope="session")
 def family_models(
     model_directory: Callable[[str], Path],
 ) -> Callable[[str], TransformerModel]:
@@ -76,12 +86,25 @@ def family_models(
 
     def model(family: str) -> TransformerModel:
         if family not in loaded:
-            found = load_model(str(model_directory(family)))
+            found = load_model(str(model_directory(family)), device=DEVICE)
             assert isinstance(found, TransformerModel)
             loaded[family] = found
         return loaded[family]
 
     return model
+
+
+@pytest.fixture(scope="session")
+def stand_in_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights of the embedded causal model's shape."""
+    return stand_in.build(tmp_path_factory.mktemp("stand-in"))
+
+
+@pytest.fixture
+def causal_stand_in(stand_in_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let `embedded-causal` be the stand-in."""
+    monkeypatch.setitem(embedded.FOLDERS, embedded.EMBEDDED_CAUSAL, stand_in_directory)
+    return stand_in_directory
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ def doctor() -> None:
         ("spaces", _spaces),
         ("sample tasks", _samples),
         ("model", _model),
+        ("causal model", _causal_model),
     ]
     failed = 0
     for name, check in checks:
@@ -64,6 +65,20 @@ def _samples() -> str:
 
 
 def _model() -> str:
+    from autoprompt.models.embedded import EMBEDDED
+
+    return _predicted(EMBEDDED)
+
+
+def _causal_model() -> str:
+    from autoprompt.models.embedded import EMBEDDED_CAUSAL, is_installed
+
+    if not is_installed(EMBEDDED_CAUSAL):
+        return f"{EMBEDDED_CAUSAL} is not part of this installation"
+    return _predicted(EMBEDDED_CAUSAL)
+
+
+def _predicted(name: str) -> str:
     from autoprompt.cli.console import quiet_libraries
     from autoprompt.models.loading import load_model
     from autoprompt.prediction import Predictor
@@ -76,6 +91,6 @@ def _model() -> str:
         Template.parse("{text} It was {mask}."),
         Verbalizer.of({"negative": ["terrible"], "positive": ["great"]}),
     )
-    model = load_model()
+    model = load_model(name)
     (prediction,) = Predictor(prompt, model).predict(["A warm, funny film."])
     return f"{model.identity.name} predicts {prediction.label!r} for 'A warm, funny film.'"

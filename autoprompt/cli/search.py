@@ -18,6 +18,7 @@ from autoprompt.cli.options import (
     model_options,
     storage_option,
 )
+from autoprompt.models.embedded import EMBEDDED
 
 if TYPE_CHECKING:
     from autoprompt.spaces import SearchSpace
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 @click.option("--task", "task_path", required=True, metavar="PATH", help="Directory or data file.")
 @click.option("--space", required=True, metavar="NAME", help="A shipped space, or a YAML file.")
 @click.option(
-    "--model", default="embedded", show_default=True, help="Directory or Hugging Face name."
+    "--model",
+    default=EMBEDDED,
+    show_default=True,
+    help="embedded, embedded-causal, a directory or a Hugging Face name.",
 )
 @click.option("--out", required=True, metavar="RUN", help="The run directory to write.")
 @click.option(

@@ -21,7 +21,7 @@ from autoprompt.errors import InputError
 from autoprompt.export.material import Files, Material, refused
 from autoprompt.export.text_format import ORIGIN, TextFormat
 from autoprompt.export.text_forms import ELSEWHERE, filled, form_of, no_chat, plain_pieces
-from autoprompt.models.embedded import EMBEDDED, embedded_path
+from autoprompt.models.embedded import source_of
 from autoprompt.models.encoding import PromptEncoder
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.pieces import Field, Literal, Mask, Piece, written
@@ -144,11 +144,10 @@ def adapter_config(material: Material, model: Any, shape: tuple[int, ...]) -> di
     """
     identity = material.prompt.model
     assert identity is not None
-    name = str(embedded_path()) if identity.name == EMBEDDED else identity.name
     return {
         "peft_type": "PROMPT_TUNING",
         "task_type": TASK_TYPES[identity.family],
-        "base_model_name_or_path": name,
+        "base_model_name_or_path": source_of(identity.name),
         "revision": identity.revision or None,
         "inference_mode": True,
         "num_virtual_tokens": shape[0],

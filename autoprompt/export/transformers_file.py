@@ -14,7 +14,7 @@ from typing import Any
 from autoprompt.errors import InputError
 from autoprompt.export import standalone
 from autoprompt.export.material import Files, Material, refused
-from autoprompt.models.embedded import EMBEDDED, embedded_path
+from autoprompt.models.embedded import source_of
 from autoprompt.objective import predict
 from autoprompt.pieces import Demonstrations, Field, Literal, Mask
 from autoprompt.prediction import Predictor
@@ -86,10 +86,10 @@ def frozen(predictor: Predictor) -> dict[str, Any]:
     samples = [dict.fromkeys(template.fields, text) for text in SAMPLES]
     scores = predict(prompt, predictor.scorer, [Example(sample) for sample in samples])
     words = prompt.verbalizer.words
-    name = str(embedded_path()) if identity.name == EMBEDDED else identity.name
     probe = encoder.record(prompt.frame, ()).probe
+    model = {"name": source_of(identity.name), "revision": identity.revision}
     return {
-        "model": {"name": name, "revision": identity.revision, "family": identity.family},
+        "model": {**model, "family": identity.family},
         "fields": fields,
         "labels": list(prompt.verbalizer.labels),
         "words": [

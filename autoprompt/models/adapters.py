@@ -94,7 +94,9 @@ class Adapter:
             return module
         try:
             with quiet_peft():
-                model = peft().PeftModel.from_pretrained(module, str(self.path))
+                model = peft().PeftModel.from_pretrained(
+                    module, str(self.path), torch_device=str(module.device)
+                )
                 return model.merge_and_unload().requires_grad_(False)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(self._misfit(error)) from error

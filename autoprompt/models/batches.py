@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 TOKENS_PER_BATCH = 1024  # on a CPU the activations of more leave its caches
-FULL = ("out of memory", "not enough memory", "can't allocate memory")
+FULL = ("out of memory", "not enough memory", "can't allocate memory", "_status_alloc_failed")
 TOKENS_ON_A_GPU = 32_768  # fewer leave most of it idle; a lack of memory halves a batch
 
 
@@ -53,7 +53,8 @@ def length_bucketed(
 def lacks_memory(error: RuntimeError) -> bool:
     """Whether an error of torch says that a device's memory is full.
 
-    CUDA has an exception of its own; the CPU's and Apple's allocators say it in words.
+    CUDA has an exception of its own, but its libraries, the CPU's and Apple's allocators say it in
+    words.
     """
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in FULL)

@@ -224,7 +224,7 @@ def checked(gradients: torch.Tensor, name: str) -> Floats:
     Raises:
         ScoringError: one is not finite.
     """
-    found: Floats = gradients.detach().double().cpu().numpy()
+    found: Floats = gradients.detach().cpu().double().numpy()
     if not np.isfinite(found).all():
         raise ScoringError(
             f"model {name!r} gave gradients that are not finite (NaN or infinite); "

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoprompt.errors import ModelError, UnknownNameError, listing
 from autoprompt.models.adapters import Adapter
-from autoprompt.models.embedded import EMBEDDED, embedded_path
+from autoprompt.models.embedded import EMBEDDED, FOLDERS, embedded_path
 from autoprompt.models.families import FAMILIES, Family, family_of
 from autoprompt.models.hub import check_reachable
 from autoprompt.models.masked import usable_length
@@ -54,8 +54,9 @@ def load_model(
     """Load a masked, causal or sequence-to-sequence language model in float32.
 
     Args:
-        name: "embedded", a directory, a Hugging Face name, or the directory of a `peft` adapter
-            (LoRA or a soft prompt), which names its model.
+        name: "embedded" or "embedded-causal", which ship in the package, a directory, a Hugging
+            Face name, or the directory of a `peft` adapter (LoRA or a soft prompt), which names
+            its model.
         device: a torch device, for example "cpu", "cuda" or "mps".
         dtype: the precision that screens candidates: "auto" (bfloat16 where that is fast, else
             float32), "float32" or "bfloat16". What is decided or reported is in float32.
@@ -129,7 +130,7 @@ def load_parts(
     """
     import transformers
 
-    path = embedded_path() if name == EMBEDDED else Path(name)
+    path = embedded_path(name) if name in FOLDERS else Path(name)
     local = path.is_dir()
     if local and revision:
         raise ModelError(f"{name!r} is a directory, which has no revisions; leave --revision out")
@@ -163,7 +164,7 @@ def load_parts(
     check_weights(name, module, info, family)
     check_vocabulary(name, module, tokenizer)
     to_device(module.eval(), device)
-    shown = name if name == EMBEDDED or not local else str(path.resolve())
+    shown = name if name in FOLDERS or not local else str(path.resolve())
     return Parts(module, tokenizer, family, shown, commit)
 
 

@@ -87,8 +87,12 @@ class TransformerModel:
         """See `LanguageModel.screening`; the copy is made when it is first asked for."""
         if self.precision == str(self._screens_in).removeprefix("torch."):
             return self
-        module = copy.deepcopy(self.module).to(self._screens_in)
-        return type(self)(module, self.encoder, self.identity, self._screens_in)
+        return type(self)(
+            _in_precision(self.module, self._screens_in),
+            self.encoder,
+            self.identity,
+            self._screens_in,
+        )
 
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """Logits at the masks of one batch: shape `(batch, masks, vocab_size)`, float32."""
@@ -108,12 +112,11 @@ class TransformerModel:
 
     def _logits_at(self, positions: Sequence[Sequence[int]], **inputs: Any) -> torch.Tensor:
         """What the model says of its inputs at `(batch, masks)` positions, as `_mask_logits`."""
-        places = torch.tensor(positions, device=self.module.device)
         if self.narrow:
-            with self._narrowed(places):
+            with self._narrowed(positions):
                 logits = self.module(**inputs).logits
         else:
-            logits = at(self.module(**inputs).logits, places)
+            logits = at(self.module(**inputs).logits, positions)
         result: torch.Tensor = logits.float()
         return result
 
@@ -131,8 +134,7 @@ class TransformerModel:
             handle.remove()
         states = kept[0]
         if states.shape[1] != len(batch[0].mask_positions):  # the head has seen every position
-            positions = torch.tensor([encoding.mask_positions for encoding in batch])
-            states = at(states, positions.to(states.device))
+            states = at(states, [encoding.mask_positions for encoding in batch])
         return states
 
     def _body(self) -> Any:
@@ -140,7 +142,7 @@ class TransformerModel:
         return self.module.base_model
 
     @contextmanager
-    def _narrowed(self, positions: torch.Tensor) -> Iterator[None]:
+    def _narrowed(self, positions: Sequence[Sequence[int]]) -> Iterator[None]:
         def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
             output["last_hidden_state"] = at(output["last_hidden_state"], positions)
             return output
@@ -397,7 +399,26 @@ class TransformerModel:
         return layer
 
 
-def at(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Rows of `(batch, length, width)` at `(batch, masks)` positions."""
+def at(states: torch.Tensor, positions: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Rows of `(batch, length, width)` at `(batch, masks)` positions.
+
+    Raises:
+        IndexError: a position lies behind the end. A GPU would say so later, and then refuse all.
+    """
+    if max(map(max, positions)) >= states.shape[1]:
+        raise IndexError(f"no such position among {states.shape[1]}")
     rows = torch.arange(states.shape[0], device=states.device)[:, None]
-    return states[rows, positions]
+    return states[rows, torch.tensor(positions, device=states.device)]
+
+
+def _in_precision(module: Any, dtype: torch.dtype) -> Any:
+    """A copy of a module with its weights in some precision.
+
+    What rotary positions turn by is no weight, and stays: rounded, its error grows with distance.
+    """
+    found = copy.deepcopy(module).to(dtype)
+    for name, exact in module.named_buffers():
+        if name.endswith("inv_freq"):
+            part, _, own = name.rpartition(".")
+            setattr(found.get_submodule(part), own, exact.clone())
+    return found

@@ -61,12 +61,12 @@ class Budget:
         """
         return None if self.forwards is None else max(self.forwards // FULL_SCORES, FEWEST)
 
-    def check(self, seeds: int, forwards_a_trial: int, spent: int = 0) -> None:
+    def check(self, seeds: int, forwards: int, spent: int = 0) -> None:
         """Refuse limits that the seed prompts, which are always scored, could overshoot.
 
         Args:
             seeds: how many there are.
-            forwards_a_trial: the most that one may take.
+            forwards: the most that they may take together.
             spent: forwards that come before them.
 
         Raises:
@@ -77,7 +77,7 @@ class Budget:
                 f"--trials {self.trials} is less than the {seeds} seed prompts, which are always "
                 f"scored; allow {seeds} or more"
             )
-        most = spent + seeds * forwards_a_trial
+        most = spent + forwards
         if self.forwards is not None and self.forwards < most:
             raise InputError(
                 f"{self.forwards:,} forwards may not suffice for the {seeds} seed prompts "

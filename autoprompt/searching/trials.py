@@ -126,10 +126,19 @@ class TrialRunner:
 
     def most_forwards(self) -> int:
         """The most forwards that one composed prompt can take."""
-        sequences = len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
+        sequences = self._sequences()
         space = self.table.space
         states = space.fit_words and "label head" in space.word_methods
         return sequences * self.variants() + (len(self.data.fit) if states else 0)
+
+    def most_for_seeds(self) -> int:
+        """The most forwards that all seed prompts can take, as the expert wrote them."""
+        frames = [self.bare_frame(Candidate(one.template, 0)) for one in self.table.space.seeds]
+        return self._sequences() * sum(self.scorer.variants(frame) for frame in frames)
+
+    def _sequences(self) -> int:
+        """Sequences of one prompt, in one way."""
+        return len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
 
     # -- from candidate to prompt -------------------------------------------------------------
 

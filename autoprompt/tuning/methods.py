@@ -133,7 +133,8 @@ class Lora:
             base_model_name_or_path=model.identity.name,
             revision=model.identity.revision or None,
         )
-        with torch.random.fork_rng(), quiet_peft():
+        device = model.module.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), quiet_peft():
             torch.manual_seed(derive_seed(settings.seed, "lora"))
             try:
                 self._wrapped = peft().get_peft_model(model.module, config)

@@ -258,7 +258,7 @@ class Course:
             )
         every = min(settings.evaluate_every, settings.steps)
         seed = derive_seed(settings.seed, "tuning")
-        return transformers.TrainingArguments(
+        arguments = transformers.TrainingArguments(
             output_dir=str(folder),
             max_steps=settings.steps,
             per_device_train_batch_size=settings.batch // workers,
@@ -290,6 +290,9 @@ class Course:
             bf16=settings.precision == "bfloat16",
             fp16=settings.precision == "float16",
         )
+        if arguments.n_gpu > 1:  # the model is on one; several want a process each
+            arguments._n_gpu = 1
+        return arguments
 
 
 class _Told(transformers.TrainerCallback):

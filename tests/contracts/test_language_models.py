@@ -1,13 +1,14 @@
 """What every family of language models must do, held to slow and obvious oracles.
 
 The oracle runs transformers plainly: one sequence, no padding, logits at every position, then
-`log_softmax`. The same holds for the embedded model. Causal families read templates that end in
+`log_softmax`. The same holds for the embedded models. Causal families read templates that end in
 the mask; they and those with a decoder read a word's tokens before they predict the next. Else all
-must do the same.
+must do the same. `AUTOPROMPT_TEST_DEVICE=cuda` runs all of it there, the oracle too.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from autoprompt.errors import TemplateError
-from autoprompt.models.embedded import EMBEDDED
+from autoprompt.models.embedded import EMBEDDED, EMBEDDED_CAUSAL, FOLDERS, is_installed
 from autoprompt.models.loading import load_model
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
@@ -64,7 +65,7 @@ LONG = "The story was slow and the acting was terrible , don't . "
 # Any text but half surrogate pairs, which the readers of data refuse.
 plain_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 MASKED = (*tiny_models.FAMILIES, EMBEDDED)
-CAUSAL = tuple(tiny_models.CAUSAL)
+CAUSAL = (*tiny_models.CAUSAL, *([EMBEDDED_CAUSAL] if is_installed(EMBEDDED_CAUSAL) else []))
 SEQ2SEQ = tuple(tiny_models.SEQ2SEQ)
 TWO_SIDED = (*MASKED, *SEQ2SEQ)
 EVERY = (*TWO_SIDED, *CAUSAL)
@@ -94,15 +95,16 @@ def with_masks(first: int = 99) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def models(
     family_models: Callable[[str], TransformerModel],
+    device: str,
 ) -> Callable[[str], TransformerModel]:
-    embedded: list[TransformerModel] = []
+    embedded: dict[str, TransformerModel] = {}
 
     def model(family: str) -> TransformerModel:
-        if family != EMBEDDED:
+        if family not in FOLDERS:
             return family_models(family)
-        if not embedded:
-            embedded.append(load_model(EMBEDDED))
-        return embedded[0]
+        if family not in embedded:
+            embedded[family] = load_model(family, device=device)
+        return embedded[family]
 
     return model
 
@@ -165,14 +167,19 @@ def plain_ids(model: TransformerModel, template: str, fields: dict[str, str]) ->
     return list(tokenizer(text, verbose=False)["input_ids"])
 
 
+def on_its_device(model: TransformerModel, ids: Sequence[int]) -> torch.Tensor:
+    """Ids as a batch of one."""
+    return torch.tensor([list(ids)], device=model.module.device)
+
+
 def oracle(model: TransformerModel, encoding: Encoding) -> tuple[np.ndarray, float]:
     """Log-probabilities `(masks, vocab_size)` of one sequence, and the largest |logit|."""
-    ids = torch.tensor([encoding.ids])
+    ids = on_its_device(model, encoding.ids)
     read = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if model.identity.family == "seq2seq":
-        read["decoder_input_ids"] = torch.tensor([encoding.decoder_ids])
+        read["decoder_input_ids"] = on_its_device(model, encoding.decoder_ids)
     with torch.no_grad():
-        logits = model.module(**read).logits[0]
+        logits = model.module(**read).logits[0].cpu()
     rows = logits.double().log_softmax(dim=-1)[list(encoding.mask_positions)]
     return rows.numpy(), float(logits.abs().max())
 
@@ -258,7 +265,7 @@ def test_a_causal_model_scores_a_word_as_the_text_goes_on(
     for row, text in zip(scores, TEXTS, strict=True):
         for found, (word, count) in zip(row, WORDS.items(), strict=True):
             written = up_to_word(template, {"text": text}) + word
-            ids = torch.tensor([model.encoder.tokenizer(written)["input_ids"]])
+            ids = on_its_device(model, model.encoder.tokenizer(written)["input_ids"])
             with torch.no_grad():
                 logits = model.module(input_ids=ids).logits[0, -count - 1 : -1].double()
             logs = logits.log_softmax(-1).gather(1, ids[0, -count:, None])
@@ -276,9 +283,9 @@ def test_a_t5_answers_its_sentinel(
     scores = WordScorer(model, WORDS).scores(frame(template), examples(*TEXTS))
     for row, text in zip(scores, TEXTS, strict=True):
         written = Template.parse(template).render({"text": text}, "<extra_id_0>")
-        ids = torch.tensor([tokenizer(written)["input_ids"]])
+        ids = on_its_device(model, tokenizer(written)["input_ids"])
         for found, (word, count) in zip(row, WORDS.items(), strict=True):
-            answer = torch.tensor([tokenizer(f"<extra_id_0> {word}")["input_ids"][:-1]])
+            answer = on_its_device(model, tokenizer(f"<extra_id_0> {word}")["input_ids"][:-1])
             with torch.no_grad():
                 logits = model.module(input_ids=ids, labels=answer).logits[0].double()
             logs = logits.log_softmax(-1).gather(1, answer[0][:, None])[-count:]
@@ -300,7 +307,8 @@ def test_a_bart_writes_the_text_anew(
         at = ids.index(tokenizer.mask_token_id)
         for found, (word, count) in zip(row, WORDS.items(), strict=True):
             whole = tokenizer(Template.parse(template).render(fields, word))["input_ids"]
-            given = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([whole])}
+            given = {"input_ids": ids, "labels": whole}
+            given = {name: on_its_device(model, one) for name, one in given.items()}
             with torch.no_grad():
                 logits = model.module(**given).logits[0].double()
             logs = logits.log_softmax(-1).gather(1, given["labels"][0][:, None])
@@ -625,12 +633,15 @@ def test_the_length_is_the_most_that_the_model_takes(
     models: Callable[[str], TransformerModel], family: str
 ) -> None:
     model = models(family)
-    assert model.encoder.max_length == (128 if family == EMBEDDED else tiny_models.MAX_LENGTH)
+    lengths = {EMBEDDED: 128, EMBEDDED_CAUSAL: 256}
+    assert model.encoder.max_length == lengths.get(family, tiny_models.MAX_LENGTH)
     names = [name for name, _ in model.module.named_modules()]
     if any(name.endswith(("position_embeddings", "wpe")) for name in names):
         too_long = torch.full((1, model.encoder.max_length + 1), 7)
+        # On the CPU: a GPU that has refused an index refuses everything from then on.
+        module = copy.deepcopy(model.module).cpu()
         with pytest.raises((IndexError, RuntimeError)):
-            model.module(input_ids=too_long)
+            module(input_ids=too_long)
 
 
 # -- label words ------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ import pytest
 from command_line import environment, python
 
 REPOSITORY = Path(__file__).parents[2]
+EMBEDDED_FOLDERS = REPOSITORY / "autoprompt/models"
 SPACES = ["nli", "paraphrase", "question_type", "sentiment", "topic"]
 MOST_BYTES = 50 * 2**20
+MODELS = {"embedded": 24 * 2**20, "embedded_causal": 16 * 2**20}  # folder: the most bytes
 LOOK = """
 import json
 import autoprompt
@@ -66,10 +68,24 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
     assert {f"autoprompt/search_spaces/{name}.yaml" for name in SPACES} <= {*names}
     for split in ("train.jsonl", "dev.jsonl", "test.jsonl", "task.yaml"):
         assert f"autoprompt/tasks/samples/sentiment/{split}" in names
-    assert "autoprompt/models/embedded/model.safetensors" in names
     tops = {name.split("/")[0] for name in names}
     assert all(top == "autoprompt" or top.endswith(".dist-info") for top in tops)
     assert not [name for name in names if "__pycache__" in name or "tests/" in name]
+
+
+@pytest.mark.parametrize("folder", MODELS)
+def test_the_wheel_holds_small_models(wheel: Path, folder: str) -> None:
+    if not (EMBEDDED_FOLDERS / folder / "model.safetensors").is_file():
+        pytest.skip(f"{folder} has no weights yet")
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {
+            Path(entry.filename).name: entry.file_size
+            for entry in archive.infolist()
+            if entry.filename.startswith(f"autoprompt/models/{folder}/")
+        }
+    wanted = {"README.md", "config.json", "model.safetensors", "tokenizer.json"}
+    assert wanted | {"tokenizer_config.json"} == {*sizes}
+    assert sum(sizes.values()) < MODELS[folder]
 
 
 def test_the_installed_package_finds_what_is_shipped(installed: Path, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from command_line import autoprompt
 
 from autoprompt.cli import doctor
 from autoprompt.errors import ModelError
+from autoprompt.models import embedded
 
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_model", lambda: "a model predicts")
+    monkeypatch.setattr(doctor, "_causal_model", lambda: "another predicts")
 
 
 @pytest.mark.usefixtures("no_model")
@@ -26,7 +30,19 @@ def test_it_shows_versions_and_what_is_shipped() -> None:
 
 
 def test_it_runs_the_embedded_model() -> None:
-    assert "predicts" in doctor._model()
+    assert doctor._model().startswith("embedded predicts")
+
+
+@pytest.mark.usefixtures("causal_stand_in")
+def test_it_runs_the_embedded_causal_model() -> None:
+    assert doctor._causal_model().startswith("embedded-causal predicts")
+
+
+def test_it_tells_of_a_causal_model_that_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(embedded.FOLDERS, embedded.EMBEDDED_CAUSAL, tmp_path)
+    assert doctor._causal_model() == "embedded-causal is not part of this installation"
 
 
 @pytest.mark.usefixtures("no_model")

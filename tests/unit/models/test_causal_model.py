@@ -47,7 +47,8 @@ def jobs(draw: st.DrawFn) -> list[Encoding]:
 
 def oracle(model: TransformerModel, encoding: Encoding) -> tuple[np.ndarray, float]:
     with torch.no_grad():
-        logits = model.module(input_ids=torch.tensor([encoding.ids])).logits[0].double()
+        ids = torch.tensor([encoding.ids], device=model.module.device)
+        logits = model.module(input_ids=ids).logits[0].cpu().double()
     rows = logits.log_softmax(-1)[list(encoding.mask_positions)]
     return rows[:, TOKENS].numpy(), float(logits.abs().max())
 

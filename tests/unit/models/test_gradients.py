@@ -64,7 +64,8 @@ def cases(family_models: Callable[[str], TransformerModel]) -> Callable[[str], C
     def case(family: str) -> Case:
         if family not in made:
             model = family_models(family)
-            made[family] = Case(model, copy.deepcopy(model.module).double(), variants_of(model))
+            exact = copy.deepcopy(model.module).cpu().double()  # the oracle is slow anyway
+            made[family] = Case(model, exact, variants_of(model))
         return made[family]
 
     return case

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -321,5 +320,8 @@ def test_loading_prints_nothing(copied: Path, capfd: pytest.CaptureFixture[str])
 def test_an_installation_without_the_embedded_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "__file__", os.fspath(tmp_path / "embedded.py"))
-    assert "install autoprompt again, or name another model" in refusal("embedded")
+    for name in embedded.FOLDERS:
+        monkeypatch.setitem(embedded.FOLDERS, name, tmp_path / name)
+        message = refusal(name)
+        assert f"lacks the model {name!r}" in message
+        assert "install autoprompt again, or name another model" in message

@@ -41,7 +41,8 @@ def plain_logits(model: MaskedLanguageModel, batch: list[Encoding]) -> torch.Ten
     """Each sequence by itself, logits at every position."""
     rows = []
     for encoding in batch:
-        logits = model.module(input_ids=torch.tensor([encoding.ids])).logits[0]
+        ids = torch.tensor([encoding.ids], device=model.module.device)
+        logits = model.module(input_ids=ids).logits[0]
         rows.append(logits[list(encoding.mask_positions)])
     return torch.stack(rows)
 

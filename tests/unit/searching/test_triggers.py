@@ -351,6 +351,7 @@ def test_fluency_is_that_of_a_slow_loop(
     family_models: Callable[[str], TransformerModel], family: str, template: str
 ) -> None:
     model = family_models(family)
+    device = model.module.device
     search = search_on(model, template)
     most = len(start_of(search))
     candidates = [(40, 41, 42)[:most], (61, 50, 41)[:most]]
@@ -371,14 +372,15 @@ def test_fluency_is_that_of_a_slow_loop(
                 first, second = vocabulary["<extra_id_0>"], vocabulary["<extra_id_1>"]
                 read[read.index(first)] = second
                 read[at], place = first, 1
-                decoder["decoder_input_ids"] = torch.tensor([[0, first]])
+                decoder["decoder_input_ids"] = torch.tensor([[0, first]], device=device)
             elif family == "bart":  # the decoder has written the text up to the token
-                decoder["decoder_input_ids"] = torch.tensor([[2, *read[:at]]])
+                decoder["decoder_input_ids"] = torch.tensor([[2, *read[:at]]], device=device)
                 read[at] = vocabulary["<mask>"]
             else:
                 read[at] = vocabulary[model.encoder.tokenizer.mask_token]
             with torch.no_grad():
-                found_logits = model.module(input_ids=torch.tensor([read]), **decoder).logits
+                inputs = torch.tensor([read], device=device)
+                found_logits = model.module(input_ids=inputs, **decoder).logits
             logits = found_logits[0, place].double()
             losses.append(-float(logits.log_softmax(-1)[token]))
         assert value == pytest.approx(sum(losses) / len(losses), abs=1e-3)

@@ -140,7 +140,8 @@ def test_the_auxiliary_loss_is_the_language_models_own(
     logits = []
     with torch.no_grad():
         for encoding in batch.encodings:
-            all_logits = model.module(input_ids=torch.tensor([encoding.ids])).logits[0]
+            ids = torch.tensor([encoding.ids], device=model.module.device)
+            all_logits = model.module(input_ids=ids).logits[0].cpu()
             logits.append(all_logits[list(encoding.mask_positions)])
         wanted = torch.nn.functional.cross_entropy(torch.cat(logits), batch.targets.flatten())
         module = TunedModule(model, [one.loss], mlm_weight=0.5)

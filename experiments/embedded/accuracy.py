@@ -166,7 +166,6 @@ def few_shot(model: LanguageModel, task: Measured, draw: int, trials: int) -> Ro
         "expert": result.baseline.scores["test"]["accuracy"],
         "template": result.best.template.text,
         "words": result.best.verbalizer.as_dict(),
-        "seconds": round(result.ledger.seconds, 1),
     }
 
 

@@ -132,9 +132,8 @@ def results_section(figures: Figures, earlier: Figures | None = None) -> str:
         cloze_table(models),
         f"Zero-shot accuracy on {split} files: the mean over all expert prompts of the task's "
         f"search space that the model can read (the range in parentheses); none is picked. "
-        f"*Calibrated* takes each label's prior over the scored texts off, "
-        "unlabelled (Zhou et al. 2023). question_type, sentiment "
-        f"and topic are the package's sample tasks.",
+        f"*Calibrated* takes each label's prior over the scored texts off, unlabelled (Zhou et al. "
+        f"2023). question_type, sentiment and topic are the package's sample tasks.",
         zero_shot_table(models),
         f"Few-shot accuracy on {split} files: the default search with {TRIALS} trials, mean over "
         f"the draws {', '.join(map(str, DRAWS))} (the range in parentheses). *Expert* is the "

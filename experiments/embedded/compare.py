@@ -156,18 +156,20 @@ def _spreads(models: Mapping[str, Figures], part: str, task: str) -> list[str]:
 
 
 def _means(models: Mapping[str, Figures], part: str) -> list[str]:
-    """For each model and way the mean over tasks of `_task_means`."""
+    """For each model and way the mean over the tasks that all models have."""
+    shared = set.intersection(*({row["task"] for row in one[part]} for one in models.values()))
     return [
-        f"{mean(_task_means(figures[part], way)):.3f}" if figures[part] else ABSENT
+        f"{mean([_task_mean(figures[part], task, way) for task in sorted(shared)]):.3f}"
+        if shared
+        else ABSENT
         for figures in models.values()
         for way in WAYS[part]
     ]
 
 
-def _task_means(rows: Rows, way: str) -> list[float]:
-    """The mean accuracy of each task over its prompts or draws."""
-    tasks = dict.fromkeys(row["task"] for row in rows)
-    return [mean([row[way]["value"] for row in rows if row["task"] == task]) for task in tasks]
+def _task_mean(rows: Rows, task: str, way: str) -> float:
+    """The mean accuracy on a task over its prompts or draws."""
+    return mean([row[way]["value"] for row in rows if row["task"] == task])
 
 
 def _tasks(models: Mapping[str, Figures], part: str) -> dict[str, Mapping[str, Any]]:

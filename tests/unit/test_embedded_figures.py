@@ -153,6 +153,14 @@ def test_tables_stand_side_by_side() -> None:
     assert "Held-out" not in shown
 
 
+def test_means_are_over_the_tasks_that_all_models_have() -> None:
+    more = [{**row, "task": "trec6", "plain": share(0.1)} for row in figures()["zero_shot"]]
+    two = figures(zero_shot=figures()["zero_shot"] + more)
+    shown = all_tables({"one": figures(), "two": two})
+    assert "| trec6 | 10 | 0.500 | – | – | 0.100 (0.100 to 0.100) | 0.600" in shown
+    assert "| mean |  |  | 0.600 | 0.600 | 0.600 | 0.600 |" in shown
+
+
 def test_a_loss_is_shown_only_for_the_models_that_have_one() -> None:
     shown = loss_table({"one": figures(held_out=HELD_OUT), "two": figures()})
     assert "| books | 2.500 | – |" in shown

@@ -13,8 +13,8 @@ SPREAD ?= --numprocesses 2 --dist loadfile
 ON_DEVICE := tests/integration/test_device.py tests/contracts/test_language_models.py \
 	tests/unit/models/test_gradients.py
 
-.PHONY: help install demo test test-all test-device lint soak bench bench-peers consumers test-consumers \
-	clean
+.PHONY: help install demo test test-all test-device lint soak bench bench-peers consumers \
+	test-consumers clean
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"

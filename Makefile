@@ -9,13 +9,18 @@ BENCH  ?=
 # Two test processes, a file to each at a time: models that a file makes are made once.
 SPREAD ?= --numprocesses 2 --dist loadfile
 
-.PHONY: help install demo test test-all lint soak bench bench-peers consumers test-consumers \
-	clean
+# The tests that can do without the CPU.
+ON_DEVICE := tests/integration/test_device.py tests/contracts/test_language_models.py \
+	tests/unit/models/test_gradients.py
+
+.PHONY: help install demo test test-all test-device lint soak bench bench-peers consumers \
+	test-consumers clean
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"
 	@echo "make test      run the tests with branch coverage (installs first)"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make test-device  what runs a model, where AUTOPROMPT_TEST_DEVICE says (default: cuda)"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make soak      fuzz the readers; kill, starve and share searches, in a short form"
 	@echo "make bench     measure the claims of speed, write experiments/bench/RESULTS.md"
@@ -41,6 +46,9 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term
+
+test-device: install
+	AUTOPROMPT_TEST_DEVICE=$${AUTOPROMPT_TEST_DEVICE:-cuda} $(BIN)/python -m pytest $(ON_DEVICE)
 
 lint: install
 	$(BIN)/ruff check .

@@ -633,7 +633,7 @@ def test_the_length_is_the_most_that_the_model_takes(
     models: Callable[[str], TransformerModel], family: str
 ) -> None:
     model = models(family)
-    lengths = {EMBEDDED: 128, EMBEDDED_CAUSAL: 256}
+    lengths = {EMBEDDED: 256, EMBEDDED_CAUSAL: 256}
     assert model.encoder.max_length == lengths.get(family, tiny_models.MAX_LENGTH)
     names = [name for name, _ in model.module.named_modules()]
     if any(name.endswith(("position_embeddings", "wpe")) for name in names):

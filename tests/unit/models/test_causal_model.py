@@ -20,7 +20,7 @@ from autoprompt.errors import ScoringError
 from autoprompt.models.causal_model import CausalLanguageModel
 from autoprompt.models.past import Past, Rest
 from autoprompt.models.sequence import Encoding
-from autoprompt.models.transformer import TransformerModel
+from autoprompt.models.transformer import TransformerModel, at
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
@@ -308,3 +308,27 @@ def test_the_probe_would_see_keys_at_wrong_places(
         Rest, "as_past", lambda self, of: replace(plain(self, of), begin=[0] * len(self))
     )
     assert not CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity).reuse
+
+
+def test_a_screening_copy_keeps_what_positions_turn_by(
+    family_models: Callable[[str], TransformerModel],
+) -> None:
+    """Rounded to bfloat16, frequencies are off by more the farther apart two tokens are."""
+    llama = family_models("llama")
+    model = CausalLanguageModel(llama.module, llama.encoder, llama.identity, torch.bfloat16)
+    exact = dict(llama.module.named_buffers())
+    found = dict(model.screening.module.named_buffers())
+    turning = [name for name in exact if name.endswith("inv_freq")]
+    assert turning
+    for name in turning:
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], exact[name])
+    weights = {one.dtype for one in model.screening.module.parameters()}
+    assert weights == {torch.bfloat16}
+
+
+def test_a_position_behind_the_end_is_an_error_before_the_device_sees_it() -> None:
+    states = torch.arange(6.0).reshape(1, 3, 2)
+    assert at(states, [[2, 0]]).tolist() == [[[4.0, 5.0], [0.0, 1.0]]]
+    with pytest.raises(IndexError, match="no such position among 3"):
+        at(states, [[3]])

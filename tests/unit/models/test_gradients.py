@@ -374,7 +374,7 @@ def test_the_embeddings_are_those_of_the_model(cases: Callable[[str], Case], fam
     wanted = [v for k, v in model.module.state_dict().items() if ".wor" in k or ".wte" in k]
     wanted += [v for k, v in model.module.state_dict().items() if ".tok_e" in k or ".embed_" in k]
     assert len(found) == model.module.config.vocab_size
-    assert any(v.shape == found.shape and (v.numpy() == found).all() for v in wanted)
+    assert any(v.shape == found.shape and (v.cpu().numpy() == found).all() for v in wanted)
 
 
 @families
@@ -395,7 +395,7 @@ def test_states_and_output_embeddings_give_the_scores(
         assert states.shape == (len(TEXTS), masks, rows.shape[1])
         logits = torch.from_numpy(states.astype(np.float64) @ rows.T.astype(np.float64))
         if bias is not None:
-            logits += bias
+            logits += bias.cpu()
         wanted = case.model.log_probabilities(variant.encodings, np.arange(size))
         np.testing.assert_allclose(logits.log_softmax(-1).numpy(), wanted, atol=1e-4)
     assert not case.model.module.get_output_embeddings()._forward_pre_hooks

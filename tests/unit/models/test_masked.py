@@ -29,6 +29,7 @@ def batch(tiny_model: MaskedLanguageModel) -> list[Encoding]:
 
 NO_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
     RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
 )
@@ -65,7 +66,7 @@ def test_batches_keep_the_token_budget(
     assert max(ran) * min(len(encoding.ids) for encoding in batch) <= 24
 
 
-@pytest.mark.parametrize("error", NO_MEMORY, ids=("cuda", "cpu", "mps"))
+@pytest.mark.parametrize("error", NO_MEMORY, ids=("cuda", "cublas", "cpu", "mps"))
 @pytest.mark.parametrize("most", [1, 2, 4])
 def test_a_batch_that_does_not_fit_is_halved(
     tiny_model: MaskedLanguageModel,

@@ -1,1 +1,1 @@
-"""Clean pre-training recipe of the small masked language model that ships with autoprompt."""
+"""Clean pre-training recipe of the two small language models that ship with autoprompt."""

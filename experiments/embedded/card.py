@@ -35,9 +35,10 @@ def shape_section(recipe: Recipe, progress: dict[str, Any], notes: str) -> str:
         f" of {progress['steps']:,}).**\n"
     )
     decay = round(training.decay_share * progress["steps"])
+    thinned = ", ".join(name for name, one in recipe.sources.items() if one.kept_in_decay < 1)
     facts = [
         f"Vocabulary: {recipe.vocabulary.size:,} {kind} entries, learned from a "
-        f"sample of about {recipe.vocabulary.megabytes:g} MB of the training text.",
+        f"sample of about {recipe.vocabulary.megabytes:g} million characters of the corpus.",
         f"Shape: {shape.layers} layers, {shape.hidden} hidden units, {shape.heads} heads, "
         f"feed-forward width {shape.feed_forward}, {recipe.packing.row_length} positions, tied "
         f"embeddings; {progress['parameters']:,} parameters.",
@@ -48,7 +49,7 @@ def shape_section(recipe: Recipe, progress: dict[str, Any], notes: str) -> str:
         "AdamW.",
         f"Learning rate: peak {training.peak_lr:g}, warm-up of {training.warmup_steps} steps, "
         f"then constant, then a decay over the last {decay:,} steps (WSD; Hu et "
-        "al. 2024), in which sources other than reviews are thinned.",
+        f"al. 2024), in which these are thinned: {thinned}.",
     ]
     bullets = "\n".join(
         textwrap.fill(fact, 99, initial_indent="- ", subsequent_indent="  ") for fact in facts
@@ -82,6 +83,8 @@ def data_section(counts: dict[str, Any], sources: dict[str, Any]) -> str:
         )
     lines = sum(entry["lines"] for entry in counts["sources"].values())
     dropped = sum(entry["dropped_lines"] for entry in counts["sources"].values())
+    held = sum(entry["held_out_documents"] for entry in counts["sources"].values())
+    repeated = sum(entry["repeated_documents"] for entry in counts["sources"].values())
     listed = table(["source", "licence", "attribution", "million tokens in a pass"], rows)
     return f"""
 ## Data
@@ -90,9 +93,11 @@ def data_section(counts: dict[str, Any], sources: dict[str, Any]) -> str:
 The text itself is not part of this package; no labels were used.
 
 Overlap with the evaluation tasks: every line that shares a run of {counts["overlap_words"]} words
-(lowercased) with any split of the sst2_sent, trec6, agnews or rte data ({counts["task_runs"]:,}
-distinct runs) is dropped at packing. Of {lines:,} lines read, {dropped:,} were dropped: lines that
-share 10 words with measuring data had already been left out when the corpus was collected.
+(lowercased) with any split of {", ".join(counts["tasks"])} or of the package's sample tasks
+({counts["task_runs"]:,} distinct runs) is dropped at packing; texts of fewer words cannot be found
+so. Of {lines:,} lines read, {dropped:,} were dropped: lines that share 10 words with measuring data
+had already been left out when the corpus was collected. {held:,} documents are held out for the
+loss below; {repeated:,} more were to be, and stand in the training text as well.
 """
 
 

@@ -54,12 +54,15 @@ INTRODUCTIONS = {"masked": _MASKED_INTRODUCTION, "causal": _CAUSAL_INTRODUCTION}
 _OWN_LIMITS = {
     "masked": """- English only, lowercased; rare characters become `[UNK]`. Inputs longer than the
   position table cannot be used.
+- Of its training text a slip of the sentence splitter removed the quotation marks and brackets that
+  close a sentence within a line; the recipe keeps them now.
 - Every sequence was trained as a single segment. The embedding of the second segment is a copy
   of the first, so pairs of texts work but were never trained as pairs.
 """,
     "causal": """- English only. It follows no instructions and was trained on pieces of 256 tokens;
   what it writes is grammatical for a sentence or two and often untrue.
-- The tokenizer adds no token of its own; `<|endoftext|>` stood between documents.
+- The tokenizer adds no token of its own; `<|endoftext|>` stood after each block of up to 24 lines
+  of a document, and attention crossed it.
 """,
 }
 

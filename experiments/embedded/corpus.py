@@ -10,7 +10,7 @@ from pathlib import Path
 
 Document = list[str]
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?:[\"'”’)]*)\s+(?=\S)")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’)])|(?<=[.!?][\"'”’)]{2}))\s+(?=\S)")
 
 
 def read_documents(path: Path, lines_are_documents: bool = False) -> Iterator[Document]:

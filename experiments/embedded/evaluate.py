@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import autoprompt
-from autoprompt.models.embedded import EMBEDDED, embedded_path
+from autoprompt.models.embedded import source_of
 from experiments.embedded import accuracy, cloze
 from experiments.embedded.compare import all_tables
 from experiments.embedded.held_out import HeldOut
@@ -86,7 +86,7 @@ def main() -> None:
     models = {}
     for named in given.model:
         name, _, place = named.rpartition("=")
-        folder = embedded_path() if place == EMBEDDED else Path(place)
+        folder = Path(source_of(place))
         models[name or place] = {"split": split, **measure(folder, tasks, held_out, extent)}
     if given.json:
         given.json.write_text(json.dumps(models, indent=1) + "\n", encoding="utf-8")

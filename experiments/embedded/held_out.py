@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 from experiments.embedded.batches import IGNORED, Masker, load_rows, special_ids
 from experiments.embedded.model import causal_losses, masked_losses
 from experiments.embedded.recipe import Masking, Recipe
+from experiments.embedded.vocabulary import END_OF_TEXT
 
 MASKING = Masking(rate=0.15, frequent_rate=0.15, frequent=1, mask_token=1.0, random_token=0.0)
 """Every word alike with probability 0.15, always shown as [MASK]."""
@@ -46,13 +47,14 @@ class HeldOut:
     def fits(self, folder: Path) -> bool:
         """Whether a model folder has the tokenizer that the text was packed with."""
         own, packed = (place / "tokenizer.json" for place in (folder, self.work / "tokenizer"))
-        return own.read_bytes() == packed.read_bytes()
+        return own.is_file() and own.read_bytes() == packed.read_bytes()
 
     def loss(self, folder: Path) -> dict[str, Any]:
         """The held-out loss of a model folder, in all and by source.
 
         Nats a token, and nats a word, which models of different vocabularies can be compared by.
-        Documents and masks are fixed by the recipe's seed; whole words are masked.
+        Documents are fixed by the recipe's seed, and so are masks and cuts for one tokenizer;
+        whole words are masked.
         """
         rows = load_rows(self.work / "held_out.npz")
         measure = self._masked if self.recipe.objective == "masked" else self._causal
@@ -103,7 +105,8 @@ class HeldOut:
             for part in _parts(ids[source == number]):
                 nats += causal_losses(network, part).sum().item()
                 tokens += part[:, 1:].numel()
-                words += sum(len(text.split()) for text in tokenizer.batch_decode(part[:, 1:]))
+                texts = tokenizer.batch_decode(part[:, 1:])
+                words += sum(len(text.replace(END_OF_TEXT, " ").split()) for text in texts)
             yield Loss(nats, tokens, words)
 
 

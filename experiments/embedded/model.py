@@ -15,7 +15,7 @@ FAR = -1.0e4
 def new_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM | LlamaForCausalLM:
     """Return an untrained model whose input embeddings and output weights are one matrix.
 
-    No dropout: data is hardly repeated.
+    No dropout: a model this small does not come near to knowing its text by heart.
     """
     torch.manual_seed(recipe.seed)
     make = new_masked_model if recipe.objective == "masked" else new_causal_model

@@ -44,6 +44,8 @@ class OverlapFilter:
             words = words_of(text)
             for start in range(len(words) - length + 1):
                 self._runs.add(tuple(words[start : start + length]))
+        if not self._runs:
+            raise ValueError(f"no text holds a run of {length} words; check the folder of tasks")
         for run in self._runs:
             for word in run:
                 self._ids.setdefault(word, len(self._ids) + 1)
@@ -68,8 +70,6 @@ class OverlapFilter:
     def overlapping(self, lines: Sequence[str]) -> np.ndarray:
         """Return a boolean array, one entry a line: true where a run is shared."""
         shared = np.zeros(len(lines), dtype=bool)
-        if not len(self._hashes):
-            return shared
         get = self._ids.get
         words = [words_of(line) for line in lines]
         ids = np.array([get(word, 0) for line in words for word in line], dtype=np.uint64)

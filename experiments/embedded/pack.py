@@ -7,6 +7,7 @@ and ``counts.json`` (what was read, dropped and kept). The sources are packed si
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -20,9 +21,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from autoprompt.tasks.task import SAMPLES
 from experiments.embedded.batches import Rows, rows_of_sequences, rows_of_stream, special_ids
 from experiments.embedded.corpus import Document, read_documents, source_path, split_sentences
-from experiments.embedded.overlap import OverlapFilter, task_texts
+from experiments.embedded.overlap import OverlapFilter, task_texts, words_of
 from experiments.embedded.recipe import Packing, Recipe, read_recipe
 from experiments.embedded.vocabulary import END_OF_TEXT
 
@@ -41,6 +43,8 @@ class Counts:
     dropped_lines: int = 0
     characters: int = 0
     held_out_documents: int = 0
+    repeated_documents: int = 0
+    """Documents that were to be held out and stand in the rest as well, so that they were not."""
     rows: int = 0
     tokens: int = 0
 
@@ -78,6 +82,11 @@ def choose_held_out(documents: list[Document], words: int, chooser: random.Rando
         chosen.add(at)
         held += sizes[at]
     return chosen
+
+
+def plain(document: Document) -> str:
+    """The words of a document: two that differ in nothing else are the same."""
+    return " ".join(words_of(" ".join(document)))
 
 
 def blocks_of(documents: list[Document]) -> list[Document]:
@@ -137,7 +146,7 @@ def cut(
 def copies(
     documents: list[Document], passes: float, chooser: random.Random
 ) -> Iterator[list[Document]]:
-    """Yield the blocks of each pass; a fraction of a pass is a sample of them."""
+    """Yield the blocks of each pass; a fraction of a pass is a sample of the blocks."""
     blocks = blocks_of(documents)
     while passes > 0:
         yield [block for block in blocks if passes >= 1 or chooser.random() < passes]
@@ -151,7 +160,8 @@ class Packer:
         """Read the tokenizer of the work directory and the tasks to avoid."""
         self.recipe = recipe
         self.tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
-        self.overlap = OverlapFilter(task_texts(tasks), recipe.packing.overlap_words)
+        texts = itertools.chain(task_texts(tasks), task_texts(SAMPLES))
+        self.overlap = OverlapFilter(texts, recipe.packing.overlap_words)
 
     def pack(self, name: str, corpus: Path) -> tuple[Counts, np.ndarray, np.ndarray]:
         """Read, filter, split off held-out documents and lay out one source.
@@ -164,9 +174,12 @@ class Packer:
         raw = list(read_documents(source_path(corpus, name), source.lines_are_documents))
         documents = drop_overlaps(raw, self.overlap, counts)
         held = choose_held_out(documents, packing.held_out_words, chooser)
-        counts.held_out_documents = len(held)
-        measured = self._rows([documents[at] for at in sorted(held)], 1, chooser)
         rest = [document for at, document in enumerate(documents) if at not in held]
+        known = {plain(document) for document in rest}
+        kept = [documents[at] for at in sorted(held) if plain(documents[at]) not in known]
+        counts.held_out_documents = len(kept)
+        counts.repeated_documents = len(held) - len(kept)
+        measured = self._rows(kept, 1, chooser)
         train = self._rows(rest, source.passes, chooser)
         counts.rows = len(train)
         counts.tokens = int((train != 0).sum())
@@ -201,12 +214,20 @@ class Packer:
         return rows_of_stream(np.concatenate(ids), self.recipe.packing.row_length)
 
 
-_inherited: list[Packer] = []
-"""The packer of the processes: its filter is large, and a fork need not copy it."""
+_packers: list[Packer] = []
+"""The packer of a process of the pool."""
+
+
+def _begin(recipe: Recipe, work: Path, tasks: Path) -> None:
+    _packers[:] = [Packer(recipe, work, tasks)]
 
 
 def _pack(name: str, corpus: Path) -> tuple[Counts, np.ndarray, np.ndarray]:
-    return _inherited[0].pack(name, corpus)
+    return _packers[0].pack(name, corpus)
+
+
+def _task_runs() -> int:
+    return len(_packers[0].overlap)
 
 
 def main() -> None:
@@ -219,12 +240,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
-    packer = Packer(recipe, arguments.work, arguments.tasks)
-    _inherited.append(packer)
     began = time.monotonic()
     names = list(recipe.sources)
-    with ProcessPoolExecutor(arguments.processes, get_context("fork")) as pool:
+    given = (recipe, arguments.work, arguments.tasks)
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn"), _begin, given) as pool:
         packed = list(pool.map(_pack, names, [arguments.corpus] * len(names)))
+        runs = pool.submit(_task_runs).result()
     for name, (counts, _, _) in zip(names, packed, strict=True):
         print(f"{name}: {counts}", flush=True)
     print(f"packed in {time.monotonic() - began:.0f} s", flush=True)
@@ -233,8 +254,9 @@ def main() -> None:
         source = np.repeat(np.arange(len(rows), dtype=np.uint8), [len(part) for part in rows])
         Rows(np.concatenate(rows), source).save(arguments.work / file)
     report = {
-        "overlap_words": packer.overlap.length,
-        "task_runs": len(packer.overlap),
+        "overlap_words": recipe.packing.overlap_words,
+        "task_runs": runs,
+        "tasks": sorted({path.parent.name for path in arguments.tasks.rglob("*.jsonl")}),
         "sources": {name: vars(found[0]) for name, found in zip(names, packed, strict=True)},
     }
     text = json.dumps(report, indent=2) + "\n"

@@ -1,8 +1,8 @@
-"""The recipe: a typed view of ``recipe.yaml``."""
+"""A recipe: a typed view of ``recipe.yaml`` or ``recipe-causal.yaml``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Source:
 
     passes: float
     share: float
-    decay_share: float = 1.0
+    kept_in_decay: float = 1.0
     lines_are_documents: bool = False
 
 
@@ -103,6 +103,13 @@ def read_recipe(path: Path) -> Recipe:
     objective = str(raw["objective"])
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
+    wanted = {entry.name for entry in fields(Recipe)} - (
+        {"masking"} if objective == "causal" else set()
+    )
+    if set(raw) != wanted:
+        raise ValueError(
+            f"{path.name}: wrong or missing keys: {', '.join(sorted(set(raw) ^ wanted))}"
+        )
     return Recipe(
         seed=int(raw["seed"]),
         objective=objective,

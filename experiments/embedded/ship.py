@@ -94,6 +94,8 @@ def main() -> None:
     else:
         tasks = accuracy.measured_tasks(arguments.datasets, "dev", accuracy.FULL.most)
         figures = measure(folder, tasks, [HeldOut(recipe, arguments.work)])
+    if figures["parameters"] != progress["parameters"] or figures["family"] != recipe.objective:
+        raise ValueError(f"{arguments.figures} has the figures of another model")
     counts = json.loads((arguments.work / "counts.json").read_text(encoding="utf-8"))
     notes = arguments.notes.read_text(encoding="utf-8") if arguments.notes else ""
     write_card(folder / "README.md", recipe, progress, figures, counts, arguments.sources, notes)

@@ -1,21 +1,22 @@
 """Training of a masked or a causal language model, resumable at any moment.
 
 The learning rate warms up, stays, and decays (WSD; Hu et al. 2024, MiniCPM; the 1 - sqrt decay
-of Haegele et al. 2024).  A step depends only on the recipe, the packed data and the step number:
-the order of rows is drawn from the seed and the number of the pass, the masks from the seed and
-the step.  So the number of steps may be changed at any time before the decay, by the recipe or by
-``--minutes``, and the run goes on from its checkpoint with the new schedule.
+of Haegele et al. 2024).  The order of rows is drawn from the seed and the number of the pass, the
+masks from the seed and the step, so that a run that was stopped ends, on a processor, with the
+weights of one that was not.  And the number of steps may be changed at any time before the decay,
+by the recipe or by ``--minutes``, and the run goes on from its checkpoint with the new schedule.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,24 @@ class Progress:
     """Wall time spent training, over all runs."""
 
 
+def fingerprint(recipe: Recipe, work: Path) -> str:
+    """A digest of what a run cannot change on its way: its rows, and its recipe but the steps."""
+    settings = asdict(recipe)
+    settings["training"] = {
+        name: value
+        for name, value in settings["training"].items()
+        if name not in ("steps", "checkpoint_seconds", "log_steps", "compile")
+    }
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    with (work / "train.npz").open("rb") as stream:
+        found.update(hashlib.file_digest(stream, "sha256").digest())
+    return found.hexdigest()
+
+
 class RowStream:
     """Endless batches of rows; the order of every pass follows from the seed alone.
 
-    While the learning rate decays, sources with a ``decay_share`` below one are thinned, so that
+    While the learning rate decays, sources with a ``kept_in_decay`` below one are thinned, so that
     the run ends on the text that is closest to its use (as in Hu et al. 2024).
     """
 
@@ -81,7 +96,7 @@ class RowStream:
             random = np.random.default_rng([self.recipe.seed, number])
             order = random.permutation(len(self.source))
             if decaying:
-                shares = np.array([source.decay_share for source in self.recipe.sources.values()])
+                shares = np.array([source.kept_in_decay for source in self.recipe.sources.values()])
                 order = order[random.random(len(order)) < shares[self.source[order]]]
             self._order = torch.from_numpy(order).to(self.ids.device)
             self._key = (number, decaying)
@@ -124,6 +139,7 @@ class Trainer:
         self.model = new_model(recipe, vocabulary).to(device)
         self.optimizer = new_optimizer(self.model, recipe.training)
         self.progress = Progress(recipe.training.steps)
+        self.made_of = fingerprint(recipe, work)
         self.stopping = False
         loss = masked_loss if recipe.masking is not None else causal_loss
         self.loss = torch.compile(loss) if recipe.training.compile else loss
@@ -135,9 +151,20 @@ class Trainer:
             stored: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
             self.model.load_state_dict(stored["model"])
             self.optimizer.load_state_dict(stored["optimizer"])
+            if stored["made_of"] != self.made_of:
+                raise ValueError(f"{path} was trained on another recipe or other data")
             self.progress = Progress(**stored["progress"])
             if not self.progress.decaying:
                 self.progress.steps = self.recipe.training.steps
+            if not self.progress.decaying and self.progress.step > self.constant_steps():
+                raise ValueError(
+                    f"step {self.progress.step} is reached, and a run of {self.progress.steps} "
+                    f"steps would have begun to decay at {self.constant_steps():.0f}; raise `steps`"
+                )
+
+    def constant_steps(self) -> float:
+        """The step at which the learning rate begins to decay."""
+        return (1 - self.recipe.training.decay_share) * self.progress.steps
 
     def save(self) -> None:
         """Write the checkpoint; the former one stays whole until the new one is complete."""
@@ -148,9 +175,12 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "progress": vars(self.progress),
+                "made_of": self.made_of,
             },
             partial,
         )
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
         os.replace(partial, path)
 
     def batch_loss(self) -> torch.Tensor:
@@ -255,6 +285,7 @@ def main() -> None:
     trainer = Trainer(recipe, arguments.work, arguments.device)
     trainer.resume()
     signal.signal(signal.SIGTERM, trainer.stop)
+    signal.signal(signal.SIGINT, trainer.stop)
     trainer.run(arguments.minutes)
 
 

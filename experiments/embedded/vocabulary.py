@@ -23,7 +23,7 @@ PAD, END_OF_TEXT = "<|pad|>", "<|endoftext|>"
 
 
 def sample_lines(recipe: Recipe, corpus: Path) -> Iterator[str]:
-    """Yield lines of every source, each up to its share of the sample (shares of all: 1)."""
+    """Yield lines of every source, each up to its share of the sample (shares are relative)."""
     total = sum(source.share for source in recipe.sources.values())
     for name, source in recipe.sources.items():
         path = source_path(corpus, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from experiments.embedded.held_out import HeldOut
+from experiments.embedded.model import new_model
+from experiments.embedded.recipe import read_recipe
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "experiments" / "embedded"
@@ -39,7 +44,7 @@ def step(name: str, *arguments: object) -> str:
 def small(recipe: str, folder: Path) -> dict[str, Any]:
     """A recipe of the same keys that runs in seconds, written to a folder."""
     found: dict[str, Any] = yaml.safe_load((EMBEDDED / recipe).read_text(encoding="utf-8"))
-    found["sources"] = {"wordset_definitions": {"passes": 2.0, "share": 1.0, "decay_share": 0.5}}
+    found["sources"] = {"wordset_definitions": {"passes": 2.0, "share": 1.0, "kept_in_decay": 0.5}}
     found["vocabulary"] |= {"size": 600, "megabytes": 0.2}
     found["packing"] |= {"row_length": 64, "held_out_words": 300}
     if found["packing"]["lengths"]:
@@ -60,11 +65,13 @@ def test_every_step_of_the_recipe(recipe: str, tmp_path: Path) -> None:
         folder.mkdir()
     (tasks / "dev.jsonl").write_text(json.dumps({"text": SECRET, "label": "x"}) + "\n")
     samples = ROOT / "autoprompt" / "tasks" / "samples"
-    lines = [
-        json.loads(line)["text"]
+    texts = [
+        json.loads(line)["text"].split()
         for path in sorted(samples.glob("*/*.jsonl"))
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
+    # Runs of too few words to share thirteen with the sample tasks.
+    lines = [" ".join(words[at : at + 8]) for words in texts for at in range(0, len(words), 8)]
     lines.insert(5, f"Yes, {SECRET.upper()}!")
     with lzma.open(corpus / "wordset_definitions.txt.xz", "wt", encoding="utf-8") as stream:
         stream.write("\n\n".join(lines) + "\n")
@@ -82,8 +89,11 @@ def test_every_step_of_the_recipe(recipe: str, tmp_path: Path) -> None:
     assert log[-1]["loss"] < log[0]["loss"] - 0.2
     assert step("train", *config, "--device", "cpu") == ""  # nothing is left to do
 
-    figures = tmp_path / "figures.json"
-    step("ship", *config, "--output", shipped, "--figures", _known(figures, recipe))
+    made = read_recipe(tmp_path / "recipe.yaml")
+    vocabulary = json.loads((work / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
+    parameters = sum(weights.numel() for weights in new_model(made, len(vocabulary)).parameters())
+    figures = _known(tmp_path / "figures.json", recipe, parameters)
+    step("ship", *config, "--output", shipped, "--figures", figures)
     model = CLASSES[recipe].from_pretrained(shipped)
     tokenizer = AutoTokenizer.from_pretrained(shipped)
     assert model.config.vocab_size == len(tokenizer)
@@ -91,16 +101,22 @@ def test_every_step_of_the_recipe(recipe: str, tmp_path: Path) -> None:
     assert weights is model.get_output_embeddings().weight or bool(
         (weights == model.get_output_embeddings().weight).all()
     )
+    held_out = HeldOut(made, work)
+    assert held_out.fits(shipped)
+    loss = held_out.loss(shipped)
+    assert 4.0 < loss["loss"] < math.log(600)
+    assert loss["loss a word"] > loss["loss"]
     card = (shipped / "README.md").read_text(encoding="utf-8")
     assert "60 steps of 8 rows" in card
     assert "1 were dropped" in card
 
 
-def _known(path: Path, recipe: str) -> Path:
+def _known(path: Path, recipe: str, parameters: int) -> Path:
     """Figures of the shape that `evaluate --json` writes; measuring is tested elsewhere."""
     earlier = json.loads((EMBEDDED / "earlier.json").read_text(encoding="utf-8"))
     (figures,) = earlier.values()
     figures["family"] = "masked" if recipe == "recipe.yaml" else "causal"
+    figures["parameters"] = parameters
     path.write_text(json.dumps({"small": figures}), encoding="utf-8")
     return path
 
@@ -112,7 +128,6 @@ def test_training_resumed_is_training_uninterrupted(recipe: str, tmp_path: Path)
     import torch
 
     from experiments.embedded.batches import Rows
-    from experiments.embedded.recipe import read_recipe
     from experiments.embedded.train import Trainer
 
     small(recipe, tmp_path)

@@ -21,6 +21,10 @@ from autoprompt.cli.options import (
 from autoprompt.models.embedded import EMBEDDED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from autoprompt.models.infilling import SentinelInfiller
+    from autoprompt.runs import RunDirectory
     from autoprompt.spaces import SearchSpace
     from autoprompt.tasks.task import Task
 
@@ -129,34 +133,16 @@ def search(
 
     The same command with --resume goes on where an interrupted one stopped.
     """
-    from autoprompt.errors import UnknownNameError
     from autoprompt.runs import RunDirectory
-    from autoprompt.searching.addresses import Address, without_password
     from autoprompt.searching.budget import Budget
-    from autoprompt.sharing import check_grace
-    from autoprompt.space_content import RECIPES, ROBUSTNESS
-    from autoprompt.spaces import SearchSpace
-    from autoprompt.tracking import check_trackers
-
-    for kind, name, valid in (("recipe", recipe, RECIPES), ("robustness", robustness, ROBUSTNESS)):
-        if name not in valid:
-            raise UnknownNameError(kind, name, valid)
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
-    check_trackers(track)
     run = RunDirectory(out)
+    _check_names(recipe, robustness, track)
     run.check(resume)
-    check_grace(grace)
-    storage = _storage(storage, run.database if resume else None)
-    if storage:
-        Address.parse(storage)
+    storage = _checked_storage(storage, grace, run.database if resume else None)
     limits = Budget.of(budget, trials, forwards, seconds)
-    search_space = SearchSpace.load(space)
-    task = _task(task_path, seed, metric, **drawing)
-    search_space = search_space.restricted(task.fields, task.labels)
-    said = ""
-    if feedback:
-        task, search_space, said = _with_feedback(feedback, task, search_space)
+    task, search_space, said = _material(task_path, space, feedback, seed, metric, drawing)
 
     from autoprompt.cli import console
     from autoprompt.pipeline import search as run_search
@@ -165,15 +151,8 @@ def search(
     console.say(console.task_line(task))
     if said:
         console.say(said)
-    if resume and dtype == "auto":
-        # A probe's word changes with what else the machine does; the run's does not.
-        dtype = run.read_config().get("screening", dtype)
-    language_model = model_options.load(model, dtype)
-    infiller = None
-    if generator:
-        from autoprompt.models.infilling import SentinelInfiller
-
-        infiller = SentinelInfiller.load(generator, model_options.device)
+    language_model = model_options.load(model, _resumed_dtype(dtype, run) if resume else dtype)
+    infiller = _infiller(generator, model_options.device)
     with console.Console(task.metric) as observer:
         result = run_search(
             task,
@@ -188,7 +167,7 @@ def search(
             resume=resume,
             observer=observer,
             track=track,
-            command=shlex.join(["autoprompt", *map(without_password, sys.argv[1:])]),
+            command=_command_line(),
             storage=storage,
             grace=grace,
             origin={
@@ -205,6 +184,70 @@ def search(
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         console.print_result(result, task.metric, out)
+
+
+def _check_names(recipe: str, robustness: str, track: tuple[str, ...]) -> None:
+    """Refuse names that nothing has."""
+    from autoprompt.errors import UnknownNameError
+    from autoprompt.space_content import RECIPES, ROBUSTNESS
+    from autoprompt.tracking import check_trackers
+
+    for kind, name, valid in (("recipe", recipe, RECIPES), ("robustness", robustness, ROBUSTNESS)):
+        if name not in valid:
+            raise UnknownNameError(kind, name, valid)
+    check_trackers(track)
+
+
+def _checked_storage(storage: str, grace: float, database: Path | None) -> str:
+    """The storage that is meant, once it and the grace of its workers can be used."""
+    from autoprompt.searching.addresses import Address
+    from autoprompt.sharing import check_grace
+
+    check_grace(grace)
+    storage = _storage(storage, database)
+    if storage:
+        Address.parse(storage)
+    return storage
+
+
+def _material(
+    path: str,
+    space: str,
+    feedback: str | None,
+    seed: int,
+    metric: str,
+    drawing: Mapping[str, Any],
+) -> tuple[Task, SearchSpace, str]:
+    """Task and space, as feedback wants them, and what that changed, in words."""
+    from autoprompt.spaces import SearchSpace
+
+    search_space = SearchSpace.load(space)
+    task = _task(path, seed, metric, **drawing)
+    search_space = search_space.restricted(task.fields, task.labels)
+    if feedback:
+        return _with_feedback(feedback, task, search_space)
+    return task, search_space, ""
+
+
+def _resumed_dtype(dtype: str, run: RunDirectory) -> str:
+    """The run's own precision: a probe's word changes with what else the machine does."""
+    return str(run.read_config().get("screening", dtype)) if dtype == "auto" else dtype
+
+
+def _infiller(generator: str, device: str) -> SentinelInfiller | None:
+    """The model that writes templates, where one is named."""
+    if not generator:
+        return None
+    from autoprompt.models.infilling import SentinelInfiller
+
+    return SentinelInfiller.load(generator, device)
+
+
+def _command_line() -> str:
+    """As it was typed, for the run's record; without passwords."""
+    from autoprompt.searching.addresses import without_password
+
+    return shlex.join(["autoprompt", *map(without_password, sys.argv[1:])])
 
 
 def _storage(storage: str, database: Path | None) -> str:

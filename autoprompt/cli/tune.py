@@ -128,10 +128,7 @@ def tune(
         for path in task_paths
     ]
     if feedback:
-        from autoprompt.feedback import Feedback
-
-        said = Feedback.load(feedback)
-        tasks = [said.of_task(task)[0] for task in tasks]
+        tasks = _corrected(tasks, feedback)
     texts = _unlabelled(Path(unlabelled), data_options) if unlabelled else []
 
     from autoprompt.cli.console import quiet_libraries, say
@@ -150,7 +147,7 @@ def tune(
     request = Request(
         assignments=tuple(assignments),
         settings=settings,
-        texts=tuple(" ".join(one.fields.values()) for one in texts) if settings.mlm_weight else (),
+        texts=_joined(texts) if settings.mlm_weight else (),
         tests=tuple(task.test for task in tasks),
         origins=tuple(source.origin for source in sources),
         report_to=report_to,
@@ -163,16 +160,9 @@ def tune(
         resume=resume,
         say=say if is_main() else silent,
     )
-    if not is_main():
-        return
-    searched = way.search(directory, tasks[0], settings.seed, model_options.device)
-    if as_json:
-        document = {"out": out, **result.to_dict(), "search": searched}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-    else:
-        click.echo("\n".join(_report(result, out)))
-        if searched:
-            click.echo(f"\nSearched on the tuned model: {searched['verdict']}")
+    if is_main():
+        searched = way.search(directory, tasks[0], settings.seed, model_options.device)
+        _print(result, searched, out, as_json)
 
 
 @dataclass(frozen=True)
@@ -254,11 +244,35 @@ class _Way:
         return {"verdict": str(result.verdict), "best": result.best.to_dict()}
 
 
+def _corrected(tasks: list[Task], path: str) -> list[Task]:
+    """Tasks with the labels that a person corrected."""
+    from autoprompt.feedback import Feedback
+
+    said = Feedback.load(path)
+    return [said.of_task(task)[0] for task in tasks]
+
+
 def _unlabelled(path: Path, data_options: DataOptions) -> list[Example]:
     """The texts of a file without labels."""
     from autoprompt.tasks.task import load_examples
 
     return load_examples(path, data_options.columns, False, data_options.encoding)
+
+
+def _joined(texts: list[Example]) -> tuple[str, ...]:
+    """Each example's fields as one text, for the language-model loss."""
+    return tuple(" ".join(one.fields.values()) for one in texts)
+
+
+def _print(result: TuningResult, searched: dict[str, Any] | None, out: str, as_json: bool) -> None:
+    """Print what came out, and what the search of `w>p` found."""
+    if as_json:
+        document = {"out": out, **result.to_dict(), "search": searched}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    click.echo("\n".join(_report(result, out)))
+    if searched:
+        click.echo(f"\nSearched on the tuned model: {searched['verdict']}")
 
 
 def _report(result: TuningResult, out: str) -> list[str]:

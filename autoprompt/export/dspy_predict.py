@@ -13,11 +13,7 @@ import json
 from autoprompt.export.material import Files, Material
 from autoprompt.export.text_format import TextFormat
 from autoprompt.export.text_forms import (
-    answer_last,
-    families,
-    no_calibration,
-    no_triggers,
-    one_word_a_label,
+    plain_question,
     words_of,
 )
 from autoprompt.pieces import Field, Literal, Mask
@@ -35,12 +31,7 @@ class DspyPredict(TextFormat):
 
     def check(self, material: Material) -> None:
         """Refuse what an instruction cannot say."""
-        prompt = material.prompt
-        families(self.name, material, ("causal",), "DSPy asks models that follow instructions")
-        no_triggers(self.name, prompt)
-        no_calibration(self.name, prompt)
-        one_word_a_label(self.name, prompt)
-        answer_last(self.name, prompt.template)
+        plain_question(self.name, material, "DSPy asks models that follow instructions")
 
     def files(self, material: Material) -> Files:
         """The state."""

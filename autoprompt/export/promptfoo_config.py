@@ -15,14 +15,10 @@ import yaml
 from autoprompt.export.material import Files, Material
 from autoprompt.export.text_format import ORIGIN, TextFormat
 from autoprompt.export.text_forms import (
-    answer_last,
-    families,
     form_of,
     jinja,
     messages_of,
-    no_calibration,
-    no_triggers,
-    one_word_a_label,
+    plain_question,
     words_of,
 )
 from autoprompt.pieces import Field, Literal
@@ -39,12 +35,7 @@ class PromptfooConfig(TextFormat):
 
     def check(self, material: Material) -> None:
         """Refuse what is no question with an answer."""
-        prompt = material.prompt
-        families(self.name, material, ("causal",), "its providers write text")
-        no_triggers(self.name, prompt)
-        no_calibration(self.name, prompt)
-        one_word_a_label(self.name, prompt)
-        answer_last(self.name, prompt.template)
+        plain_question(self.name, material, "its providers write text")
 
     def files(self, material: Material) -> Files:
         """The configuration and what it names."""

@@ -222,5 +222,15 @@ def families(name: str, material: Material, wanted: Sequence[str], why: str) -> 
         raise refused(name, f"a prompt for a {material.family} language model", why, ELSEWHERE)
 
 
+def plain_question(name: str, material: Material, why: str) -> None:
+    """Refuse what is no question that a causal model of any kind answers with one word."""
+    prompt = material.prompt
+    families(name, material, ("causal",), why)
+    no_triggers(name, prompt)
+    no_calibration(name, prompt)
+    one_word_a_label(name, prompt)
+    answer_last(name, prompt.template)
+
+
 def _texts(pieces: Sequence[Piece]) -> tuple[Literal | Field, ...]:
     return tuple(piece for piece in pieces if isinstance(piece, Literal | Field))

@@ -29,7 +29,7 @@ from run_files import (
     without_scores,
 )
 
-from autoprompt import pipeline
+from autoprompt import session
 from autoprompt.results import Reading
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.word_scores import WordScorer
@@ -195,7 +195,7 @@ def test_a_resumed_run_believes_paid_what_was_paid(
 ) -> None:
     """Row by row, where a ledger shows a difference only if a later trial asks for such a row."""
     compared: list[bool] = []
-    original = pipeline.read_test
+    original = session.read_test
 
     def comparing(study: optuna.study.Study, runner: TrialRunner, selection: Selection) -> Reading:
         live = runner.scorer
@@ -211,7 +211,7 @@ def test_a_resumed_run_believes_paid_what_was_paid(
     def paid(scorer: WordScorer) -> dict[str, set[tuple[str, ...]]]:
         return {key: rows for key, rows in scorer._paid.items() if rows}
 
-    monkeypatch.setattr(pipeline, "read_test", comparing)
+    monkeypatch.setattr(session, "read_test", comparing)
     done = autoprompt(*arguments(tmp_path / "run"), "--seed", seed, "--trials", PROMPTS + 4)
     assert (done.code, compared) == (0, [True]), done.err
 

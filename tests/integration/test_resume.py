@@ -25,7 +25,7 @@ from run_files import (
     without_scores,
 )
 
-from autoprompt import pipeline, results
+from autoprompt import results, session
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory
 from autoprompt.searching.claims import Claims
@@ -170,9 +170,9 @@ NASTY = {
     "a rung was reported": (TRIAL, "report", 7),
     "a seed was told": (STUDY, "tell", 1),
     "a trial was told": (STUDY, "tell", 9),
-    "the choice was made": (pipeline, "select", 1),
+    "the choice was made": (session, "select", 1),
     "the verdict was found": (results, "judge", 1),
-    "the reading of test was kept": (pipeline, "read_test", 1),
+    "the reading of test was kept": (session, "read_test", 1),
     "the trials were written": (RunDirectory, "write_trials", 1),
     "the best prompt was written": (Prompt, "save", 1),
 }

@@ -17,7 +17,7 @@ import safetensors.torch
 from command_line import Ended, autoprompt, command, environment
 from run_files import document, reproducible, trials
 
-from autoprompt import pipeline
+from autoprompt import session
 from autoprompt.prompts import Prompt
 from autoprompt.results import SPREAD_EXAMPLES
 from autoprompt.scoring.word_scores import WordScorer
@@ -466,7 +466,7 @@ def test_the_test_split_is_read_once_and_after_the_selection(
 ) -> None:
     test_texts = {example.key for example in Task.load(task).test}
     events: list[str] = []
-    scores, select = WordScorer.scores, pipeline.select
+    scores, select = WordScorer.scores, session.select
 
     def spied_scores(scorer: WordScorer, frame: Any, examples: Any) -> Any:
         if test_texts & {example.key for example in examples}:
@@ -478,7 +478,7 @@ def test_the_test_split_is_read_once_and_after_the_selection(
         return select(*arguments)
 
     monkeypatch.setattr(WordScorer, "scores", spied_scores)
-    monkeypatch.setattr(pipeline, "select", spied_select)
+    monkeypatch.setattr(session, "select", spied_select)
     assert search(tmp_path / "run").code == 0
     verdict = document(tmp_path / "run/verdict.json")
     assert verdict["winner_prompt"] == verdict["baseline_prompt"]

@@ -27,6 +27,7 @@ import pytest
 import stand_in
 import tiny_models
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from autoprompt.models import embedded, precision
@@ -95,9 +96,32 @@ def family_models(
 
 
 @pytest.fixture(scope="session")
-def stand_in_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Builds a model that is dear to make once for all test processes of a run; do not write there.
+
+    It takes the model's name and what makes its directory.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # each process has a folder of its own there
+
+    def build(name: str, make: Callable[[Path], Path]) -> Path:
+        folder, done = place / name, place / f"{name}.done"
+        with FileLock(place / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed halfway
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def stand_in_directory(built_once: Callable[..., Path]) -> Path:
     """A model with random weights of the embedded causal model's shape."""
-    return stand_in.build(tmp_path_factory.mktemp("stand-in"))
+    return built_once("stand-in", stand_in.build)
 
 
 @pytest.fixture
@@ -114,9 +138,9 @@ def tiny_model(family_models: Callable[[str], TransformerModel]) -> MaskedLangua
 
 
 @pytest.fixture(scope="session")
-def planted_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planted_directory(built_once: Callable[..., Path]) -> Path:
     """The model of the planted task, trained at the first call (seconds)."""
-    return planted.build(tmp_path_factory.mktemp("planted"))
+    return built_once("planted", planted.build)
 
 
 @pytest.fixture(scope="session")

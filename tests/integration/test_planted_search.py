@@ -10,7 +10,6 @@ import planted
 import pytest
 
 import autoprompt as ap
-from autoprompt.models.loading import load_model
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.prompts import Prompt
 from autoprompt.searching.verdict import IMPROVED
@@ -19,12 +18,6 @@ from autoprompt.space_content import TriggerPlan
 # The hardest of the five tasks (seed 4) takes 75,000 to 99,000 of them.
 FORWARDS = 100_000
 WORDS = {label: [word] for label, word in planted.WORDS.items()}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
-    """The planted model."""
-    return load_model(str(planted.build(tmp_path_factory.mktemp("planted"))))
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +50,11 @@ def check_lineage(best: Prompt) -> None:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
 )
 def test_the_planted_prompt_is_found(
-    model: LanguageModel, space: ap.SearchSpace, seed: int, tmp_path: Path
+    planted_model: LanguageModel, space: ap.SearchSpace, seed: int, tmp_path: Path
 ) -> None:
     budget = ap.Budget(forwards=FORWARDS)
     task = planted.task(seed)
-    found = ap.search(task, space, model, seed=seed, budget=budget, out=tmp_path / "run")
+    found = ap.search(task, space, planted_model, seed=seed, budget=budget, out=tmp_path / "run")
     tokens = [text.strip() for slot in found.best.triggers for text in slot.strings]
     assert planted.TRIGGER in tokens
     assert found.best.verbalizer.as_dict() == WORDS

@@ -117,7 +117,13 @@ def stopped(arguments: list[str], run: Path, moment: str, how: signal.Signals) -
     return process.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "some trials are done",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in MOMENTS if n != "some trials are done"),
+    ],
+)
 def test_a_killed_run_ends_as_the_whole_one(
     arguments: Callable[..., list[str]], search: Search, whole: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -141,6 +147,7 @@ def test_sigterm_is_143_and_gives_the_trial_back(
     assert reproducible(run) == reproducible(whole)
 
 
+@pytest.mark.slow  # in one process, below, it is sent at many more moments
 def test_ctrl_c_is_130_and_can_be_resumed(
     arguments: Callable[..., list[str]], search: Search, whole: Path, tmp_path: Path
 ) -> None:

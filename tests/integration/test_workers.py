@@ -31,7 +31,7 @@ from experiments.soak.ledgers import faults, study_of, workers_of
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180  # seconds until a test gives up on a process
 PROMPTS = 12
-SLOW = 6  # seconds a trial of the process that others join: they must have come by then
+SLOW = 3  # seconds a trial of the process that others join: they must have come by then
 Start = Callable[..., subprocess.Popen[str]]
 Search = Callable[..., Ended]
 
@@ -95,6 +95,7 @@ def test_a_worker_joins_by_the_run_directory(
     assert {path.stem for path in (run / "scores").iterdir()} == prompts
 
 
+@pytest.mark.slow
 def test_workers_on_a_server_are_terminated_and_join_again(
     start: Start, arguments: Callable[..., list[str]], database: str, tmp_path: Path
 ) -> None:

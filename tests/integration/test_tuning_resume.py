@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from command_line import autoprompt, command, environment
+from run_files import stop_after
 from safetensors.numpy import load_file
 from tuning_material import prompt, write_task
 
 from autoprompt.models.loading import load_model
+from autoprompt.tuning.training import Course
 
 OPTIONS = ("--steps", "60", "--evaluate-every", "3", "--patience", "60", "--learning-rate", "3e-3")
 
@@ -71,8 +73,12 @@ def test_a_killed_tuning_ends_with_the_same_weights(
     assert records[0]["training"] == records[1]["training"]
 
 
-def test_other_input_cannot_be_resumed(given: list[object], tmp_path: Path) -> None:
-    kill_after_a_step(command(*given, "--out", tmp_path / "out"))
+def test_other_input_cannot_be_resumed(
+    given: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, Course, "look", 3, KeyboardInterrupt())
+        assert autoprompt(*given, "--out", tmp_path / "out").code == 130
     ended = autoprompt(*given, "--out", tmp_path / "out", "--resume", "--weight-decay", "0.3")
     assert ended.code == 2
     assert "weight_decay was 0.01, is 0.3" in ended.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import runpy
 import subprocess
@@ -9,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -141,6 +144,25 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def called(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for what is about the file's answer alone."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", [str(path), *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    if isinstance(code, str):  # what the interpreter prints at the end
+        print(code, file=err)
+        code = 1
+    return subprocess.CompletedProcess([], int(str(code or 0)), out.getvalue(), err.getvalue())
+
+
 def test_the_file_in_a_process_of_its_own(family_models: Models, tmp_path: Path) -> None:
     model = family_models("roberta")
     prompt = prompt_for(model, words=MANY, calibrated=True)
@@ -160,10 +182,10 @@ def test_a_file_of_pairs(family_models: Models, tmp_path: Path) -> None:
     path = exported("transformers", prompt_for(model, PAIR), tmp_path / "prompt.py", model)
     data = tmp_path / "data.jsonl"
     data.write_text('{"text_a": "a film", "text_b": "good"}\n' * 2, encoding="utf-8")
-    done = run(path, "--data", str(data))
+    done = called(path, "--data", str(data))
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
-    done = run(path, "a film")
+    done = called(path, "a film")
     assert done.returncode == 2
     assert "the prompt has the fields text_a, text_b; use --data" in done.stderr
 
@@ -173,7 +195,7 @@ def test_another_tokenizer_is_refused(
 ) -> None:
     model = family_models("bert")
     path = exported("transformers", prompt_for(model), tmp_path / "prompt.py", model)
-    done = run(path, "--model", str(model_directory("roberta")), "text")
+    done = called(path, "--model", str(model_directory("roberta")), "text")
     assert done.returncode == 1
     assert "other token ids: another tokenizer" in done.stderr
 
@@ -182,7 +204,7 @@ def test_other_weights_fail_the_check(family_models: Models, tmp_path: Path) -> 
     model = family_models("bert")
     path = exported("transformers", prompt_for(model), tmp_path / "prompt.py", model)
     other = tiny_models.build("bert", tmp_path / "other", seed=1)
-    done = run(path, "--model", str(other), "--check")
+    done = called(path, "--model", str(other), "--check")
     assert done.returncode == 1
     assert "other scores than the prompt was made with" in done.stderr
 

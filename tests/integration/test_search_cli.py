@@ -407,7 +407,7 @@ def test_trials_limit_the_prompts(search: Search, tmp_path: Path) -> None:
 def test_forwards_are_not_overshot(
     search: Search, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most, one_trial = 450, 32 + 64 + 3 + 32  # train, dev, content-free, train with demonstrations
+    most, one_trial = 330, 32 + 64 + 3 + 32  # train, dev, content-free, train with demonstrations
     monkeypatch.setitem(budget.PRESETS, "quick", most)
     value = {"--forwards": most, "--budget": "quick"}[option]
     assert search(tmp_path / "run", option, value, trials=None).code == 0

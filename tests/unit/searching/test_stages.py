@@ -355,7 +355,7 @@ def kind_of(record: Record, seeds: int = 2) -> str:
     return REFINED if record.line else COMPOSED
 
 
-@pytest.mark.parametrize(("forwards", "words"), [(60, ""), (260, WORDS), (400, ""), (700, WORDS)])
+@pytest.mark.parametrize(("forwards", "words"), [(60, ""), (260, WORDS), (400, ""), (480, WORDS)])
 def test_a_budget_of_forwards_is_never_overshot(
     tiny_model: MaskedLanguageModel, forwards: int, words: str
 ) -> None:

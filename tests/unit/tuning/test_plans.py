@@ -137,7 +137,7 @@ def test_a_trial_whose_method_the_model_lacks_fails_alone(
         assert isinstance(found, TransformerModel)
         return found
 
-    settings = replace(SETTINGS, seed=2)
+    settings = replace(SETTINGS, seed=2, evaluate_every=100)  # one look, at the end
     trials = trials_of(tmp_path / "study.db", 6, ("bitfit", "lora"))
     given = Request((assignment(),), replace(settings, method="lora"), trials=trials)
     result = tune(given, fresh, tmp_path / "out")

@@ -693,7 +693,7 @@ def _steps_as_the_authors_code(
 def test_all_of_dev_judges_what_a_recipe_tries(
     recipe: str, bert: Any, space: ap.SearchSpace, searched: Callable[..., Run]
 ) -> None:
-    budget = ap.Budget(forwards=12_000)
+    budget = ap.Budget(forwards=5_000)
     run = searched(tiny_task(16, 120), space, bert, recipe, budget)
     assert len(run.records) > 3
     for record in run.records:

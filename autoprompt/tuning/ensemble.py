@@ -24,7 +24,8 @@ from autoprompt.tasks.examples import Example
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.plans import of_member
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.training import Course, Plan, Trained
+from autoprompt.tuning.trained import Trained
+from autoprompt.tuning.training import Course, Plan
 
 TEMPERATURE = 2.0  # of the soft labels (PET, section 4)
 PRIOR = 1.0  # examples' worth of belief that all members are equally good

@@ -21,8 +21,9 @@ from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import DECIDES
-from autoprompt.tuning.training import Course, Plan, Trained, scores_of
+from autoprompt.tuning.training import Course, Plan, scores_of
 
 
 def over_seeds(count: int) -> Plan:

@@ -10,7 +10,8 @@ from typing import Any
 from autoprompt.prompts import ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.training import Trained, processes
+from autoprompt.tuning.trained import Trained
+from autoprompt.tuning.training import processes
 
 VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 

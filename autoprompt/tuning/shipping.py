@@ -24,8 +24,8 @@ from autoprompt.tuning.methods import Method
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.results import TunedTask, TuningResult, versions
 from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import DECIDES
-from autoprompt.tuning.training import Trained
 
 SAME = 1e-3  # nats by which the shipped model's cross-entropy may differ from the trained one's
 

@@ -6,16 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 
 from autoprompt.errors import DivergedError, InputError
-from autoprompt.files import write_json
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.objective import Scored, evaluate
 from autoprompt.scoring.word_scores import WordScorer
@@ -24,6 +21,7 @@ from autoprompt.tuning.lessons import Assignment, Collator, Encoded, Lessons
 from autoprompt.tuning.module import TunedModule
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.texts import TextLessons
+from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import (
     DECIDES,
     PREFIX,
@@ -34,55 +32,18 @@ from autoprompt.tuning.trainer import (
 )
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
-DONE, VALUES = "done.json", "done.safetensors"
 STEPS, PATIENCE, NEVER_BETTER = (
     "all steps",
     "no better on dev for a while",
     "never better on dev than at the beginning, which is kept",
 )
 Say = Callable[[str], None]
-Plan = Callable[["Course", TuningSettings, Path], "Trained"]
+Plan = Callable[["Course", TuningSettings, Path], Trained]
 
 
 def silent(line: str) -> None:
     """Tell nobody."""
     del line
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training came to.
-
-    Attributes:
-        values: what was trained, by name, as it was best on dev.
-        before, after: cross-entropy on dev, untuned and at its best.
-        step: where it was best; 0 where tuning never helped.
-        steps: how many were taken.
-        reason: why it ended.
-        seconds: of training, the looks at dev included.
-        history: each look at dev: step and measures.
-        diverged: what went wrong, or "".
-        details: of a plan of several trainings.
-        held_out: for each task the scores of examples that were not fitted, where dev is no such
-            split (see `plans.over_folds`).
-    """
-
-    values: Mapping[str, torch.Tensor] = field(repr=False)
-    before: float
-    after: float
-    step: int
-    steps: int
-    reason: str
-    seconds: float
-    history: tuple[Mapping[str, float], ...] = ()
-    diverged: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    held_out: tuple[Scored, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without the values."""
-        left_out = ("values", "held_out")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 class Course:
@@ -156,12 +117,12 @@ class Course:
             ScoringError: the model's scores are not finite.
         """
         module = self._module(settings)
-        if (folder / DONE).is_file():
-            return _read(folder, module)
+        if (finished := Trained.saved_in(folder)) is not None:
+            set_values(module, finished.values)
+            return finished
         trained = self._trained(settings, folder, module)
         if is_main():
-            save_file(dict(trained.values), folder / VALUES)
-            write_json(folder / DONE, trained.to_dict())
+            trained.save(folder)
             for path in folder.glob(f"{PREFIX}*"):
                 shutil.rmtree(path)
         return trained
@@ -347,10 +308,3 @@ def _looks(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         for row in history
         if f"eval_{DECIDES}" in row
     ]
-
-
-def _read(folder: Path, module: TunedModule) -> Trained:
-    values = load_file(folder / VALUES)
-    set_values(module, values)
-    record = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    return Trained(**{**record, "values": values, "history": tuple(record["history"])})

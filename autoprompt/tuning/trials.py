@@ -23,7 +23,8 @@ from autoprompt.errors import InputError, ModelError, SearchError
 from autoprompt.seeding import derive_seed
 from autoprompt.tuning.settings import LEARNING_RATES, TuningSettings
 from autoprompt.tuning.storage import tuning_study
-from autoprompt.tuning.training import Say, Trained, silent
+from autoprompt.tuning.trained import Trained
+from autoprompt.tuning.training import Say, silent
 
 NUMBER, SETTINGS = "number", "settings"
 WIDER = 10.0  # times higher or lower than the method's own learning rate

@@ -21,12 +21,12 @@ from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.shipping import measured, ship
+from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import (
     TRACKERS,
     Course,
     Plan,
     Say,
-    Trained,
     is_main,
     processes,
     silent,

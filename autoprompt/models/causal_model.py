@@ -19,8 +19,9 @@ import torch
 
 from autoprompt.models.past import Past, Rest
 from autoprompt.models.prefixes import Start, starts_of
+from autoprompt.models.scoring_model import PARITY, UNFIT, Rows
 from autoprompt.models.sequence import Encoding
-from autoprompt.models.transformer import PARITY, UNFIT, Rows, TransformerModel
+from autoprompt.models.transformer import TransformerModel
 
 # One pass more must save an eighth of the tokens that a batch may hold, and a sixteenth of all that
 # are asked for: near both a GPT-2 on a CPU breaks even.

@@ -9,8 +9,9 @@ import torch
 
 from autoprompt.errors import ModelError
 from autoprompt.models.packed import PackedEncoder
+from autoprompt.models.scoring_model import PARITY
 from autoprompt.models.sequence import Encoding
-from autoprompt.models.transformer import PARITY, TransformerModel
+from autoprompt.models.transformer import TransformerModel
 
 LENGTHS = (  # as configurations name them
     "max_position_embeddings",

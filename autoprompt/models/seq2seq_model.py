@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from autoprompt.models.gradients import added_to_triggers, embedding_layer
+from autoprompt.models.scoring_model import Rows
 from autoprompt.models.sequence import Encoding
-from autoprompt.models.transformer import Rows, TransformerModel
+from autoprompt.models.transformer import TransformerModel
 
 Run = Callable[[Sequence[Encoding]], torch.Tensor]
 Ids = tuple[int, ...]

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from autoprompt.errors import ScoringError
 from autoprompt.models.causal_model import CausalLanguageModel
 from autoprompt.models.past import Past, Rest
+from autoprompt.models.scoring_model import at
 from autoprompt.models.sequence import Encoding
-from autoprompt.models.transformer import TransformerModel, at
+from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example

@@ -6,8 +6,9 @@ STAMP  := $(VENV)/.installed
 PEERS  ?= .peers
 CONSUMERS ?= .consumers
 BENCH  ?=
-# Two test processes, a file to each at a time: models that a file makes are made once.
-SPREAD ?= --numprocesses 2 --dist loadfile
+# Two test processes, a file to each at a time: models that a file makes are made once. In the order
+# of names the many small files of tests/unit come last, and both processes end at about one time.
+SPREAD ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The tests that can do without the CPU.
 ON_DEVICE := tests/integration/test_device.py tests/contracts/test_language_models.py \

@@ -19,8 +19,8 @@ ON_DEVICE := tests/integration/test_device.py tests/contracts/test_language_mode
 
 help:
 	@echo "make demo      run the main job on the embedded model (installs first)"
-	@echo "make test      run the tests with branch coverage (installs first)"
-	@echo "make test-all  the same with the slow tests"
+	@echo "make test      run the tests (installs first)"
+	@echo "make test-all  the same with the slow tests and branch coverage"
 	@echo "make test-device  what runs a model, where AUTOPROMPT_TEST_DEVICE says (default: cuda)"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make soak      fuzz the readers; kill, starve and share searches, in a short form"
@@ -43,7 +43,7 @@ demo: install
 	$(BIN)/autoprompt demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(SPREAD) --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: install
 	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term

@@ -12,6 +12,7 @@ from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.records import Record
 from autoprompt.searching.trials import TrialRunner
 from autoprompt.tracking import Trackers
+from autoprompt.wordings import wordings
 
 FORECAST_EXAMPLES = 32
 
@@ -105,5 +106,7 @@ def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forec
     variants = runner.variants()
     trials = budget.likely_trials(len(runner.data.examples) * variants)
     searching = budget.forwards or trials * most_a_trial
-    final = 2 * len(runner.task.test) * variants
+    # The winner and the best seed: once on test, and on dev under their other wordings.
+    others = max(len(wordings(seed.template)) for seed in runner.table.space.seeds)
+    final = 2 * (len(runner.task.test) + others * len(runner.task.dev)) * variants
     return Forecast(runner.table.templates, trials, min(searching, 10**9) + final, rate)

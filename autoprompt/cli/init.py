@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from autoprompt.cli.options import DataOptions, data_options
+from autoprompt.cli.options import TASK_HELP, DataOptions, data_options
 
 
 @click.command()
-@click.option("--task", "task_path", required=True, metavar="PATH", help="Directory or data file.")
+@click.option("--task", "task_path", required=True, metavar="PATH", help=TASK_HELP)
 @click.option("--out", default="space.yaml", show_default=True, metavar="FILE", help="To write.")
 @click.option("--force", is_flag=True, help="Replace --out where it exists.")
 @data_options

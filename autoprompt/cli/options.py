@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
 
+TASK_HELP = "Directory or data file, or the name of a sample task."
+
 
 @dataclass(frozen=True)
 class DataOptions:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autoprompt.cli.options import (
+    TASK_HELP,
     DataOptions,
     ModelOptions,
     data_options,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--task", "task_path", required=True, metavar="PATH", help="Directory or data file.")
+@click.option("--task", "task_path", required=True, metavar="PATH", help=TASK_HELP)
 @click.option("--space", required=True, metavar="NAME", help="A shipped space, or a YAML file.")
 @click.option(
     "--model",

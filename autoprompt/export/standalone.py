@@ -331,8 +331,13 @@ def main() -> None:
         parser.error(f"the prompt has the fields {', '.join(names)}; use --data")
     rows = [{names[0]: text} for text in given.texts]
     if given.data:
-        with open(given.data, encoding="utf-8") as lines:
-            rows += [json.loads(line) for line in lines]
+        try:
+            with open(given.data, encoding="utf-8") as lines:
+                rows += [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            parser.error(f"{given.data}: a JSON object a line is wanted ({error})")
+    if not rows and not given.check:
+        parser.error("give texts, --data FILE or --check")
     classifier = Classifier(given.model, given.device)
     if given.check:
         print(checked(classifier))

@@ -281,6 +281,7 @@ def clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
             raise ModelError(
                 f"cannot load the model {name!r}: it is neither a model directory nor a Hugging "
                 f"Face model that can be reached or is cached; check the name and the network"
+                f"{_meant(name)}"
                 if what == "configuration"
                 else f"cannot load the {what} of {name!r}: the model lacks the files (weights must "
                 f"be safetensors), or they can be neither reached nor found in the cache; check "
@@ -307,3 +308,9 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bar:
             transformers_logging.enable_progress_bar()
+
+
+def _meant(name: str) -> str:
+    """A hint where a name is that of a model in the package but for its marks."""
+    known = name.replace("_", "-").lower()
+    return f"; did you mean {known!r}?" if known in FOLDERS else ""

@@ -81,7 +81,8 @@ class Budget:
         if self.forwards is not None and self.forwards < most:
             raise InputError(
                 f"{self.forwards:,} forwards may not suffice for the {seeds} seed prompts "
-                f"({most:,}); raise --forwards, or draw fewer examples with --k-shot"
+                f"({most:,}); raise --forwards, take a larger --budget, or draw fewer examples "
+                "with --k-shot"
             )
 
     def finish_reason(

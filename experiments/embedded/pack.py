@@ -160,6 +160,8 @@ class Packer:
         """Read the tokenizer of the work directory and the tasks to avoid."""
         self.recipe = recipe
         self.tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
+        if not any(tasks.rglob("*.jsonl")):
+            raise ValueError(f"no *.jsonl file below {tasks}; name the folder of tasks to avoid")
         texts = itertools.chain(task_texts(tasks), task_texts(SAMPLES))
         self.overlap = OverlapFilter(texts, recipe.packing.overlap_words)
 

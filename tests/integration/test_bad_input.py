@@ -310,6 +310,12 @@ def test_an_unusable_model(
     assert not out.exists()
 
 
+def test_a_packaged_model_named_as_its_folder(search: Search, out: Path) -> None:
+    found = message(search(out, "--model", "embedded_causal"))
+    assert "did you mean 'embedded-causal'?" in found
+    assert not out.exists()
+
+
 def test_a_device_that_is_not_there(search: Search, out: Path) -> None:
     found = message(search(out, "--device", "vulcan"))
     assert "cannot run on device 'vulcan'" in found

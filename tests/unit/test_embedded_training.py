@@ -30,7 +30,7 @@ from experiments.embedded.batches import (
 from experiments.embedded.corpus import split_sentences
 from experiments.embedded.model import masked_losses, new_masked_model
 from experiments.embedded.overlap import OverlapFilter, words_of
-from experiments.embedded.pack import choose_held_out, plain
+from experiments.embedded.pack import Packer, choose_held_out, plain
 from experiments.embedded.recipe import Masking, Shape, read_recipe
 from experiments.embedded.train import learning_rate
 
@@ -195,3 +195,11 @@ def test_special_ids_of_the_shipped_tokenizer() -> None:
     found = special_ids(Tokenizer.from_file(str(FOLDERS["embedded"] / "tokenizer.json")))
     assert (found.cls, found.sep, found.mask, found.ordinary_from) == (2, 3, 4, 5)
     assert found.continues.any()
+
+
+def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    source = FOLDERS["embedded"] / "tokenizer.json"
+    (tmp_path / "tokenizer" / "tokenizer.json").write_bytes(source.read_bytes())
+    with pytest.raises(ValueError, match="name the folder of tasks"):
+        Packer(MASKED, tmp_path, tmp_path / "nowhere")

@@ -188,6 +188,13 @@ def test_a_file_of_pairs(family_models: Models, tmp_path: Path) -> None:
     done = called(path, "a film")
     assert done.returncode == 2
     assert "the prompt has the fields text_a, text_b; use --data" in done.stderr
+    done = called(path)
+    assert done.returncode == 2
+    assert "give texts, --data FILE or --check" in done.stderr
+    data.write_text("text_a,text_b\n", encoding="utf-8")
+    done = called(path, "--data", str(data))
+    assert done.returncode == 2
+    assert "data.jsonl: a JSON object a line is wanted" in done.stderr
 
 
 def test_another_tokenizer_is_refused(

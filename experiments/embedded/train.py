@@ -162,6 +162,15 @@ class Trainer:
                     f"steps would have begun to decay at {self.constant_steps():.0f}; raise `steps`"
                 )
 
+    def begin_with(self, folder: Path) -> None:
+        """Take the weights of a model folder that has this run's shape and tokenizer."""
+        own = json.loads((self.work / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+        if own != json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")):
+            raise ValueError(
+                f"{folder} has another tokenizer; copy it to {self.work / 'tokenizer'}"
+            )
+        self.model.load_state_dict(type(self.model).from_pretrained(folder).state_dict())
+
     def constant_steps(self) -> float:
         """The step at which the learning rate begins to decay."""
         return (1 - self.recipe.training.decay_share) * self.progress.steps
@@ -279,10 +288,13 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="a model to go on from")
     parser.add_argument("--minutes", type=float, help="of wall time, instead of the recipe's steps")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.config)
     trainer = Trainer(recipe, arguments.work, arguments.device)
+    if arguments.start:
+        trainer.begin_with(arguments.start)
     trainer.resume()
     signal.signal(signal.SIGTERM, trainer.stop)
     signal.signal(signal.SIGINT, trainer.stop)

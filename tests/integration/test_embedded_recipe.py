@@ -106,6 +106,9 @@ def test_every_step_of_the_recipe(recipe: str, tmp_path: Path) -> None:
     loss = held_out.loss(shipped)
     assert 4.0 < loss["loss"] < math.log(600)
     assert loss["loss a word"] > loss["loss"]
+    (work / "checkpoint.pt").unlink()
+    further = step("train", *config, "--device", "cpu", "--start", shipped)
+    assert json.loads(further.splitlines()[0])["loss"] < log[0]["loss"] - 0.1
     card = (shipped / "README.md").read_text(encoding="utf-8")
     assert "60 steps of 8 rows" in card
     assert "1 were dropped" in card

@@ -59,14 +59,14 @@ def _told(text: str) -> None:
 
 
 def main() -> None:
-    """Measure one or two model folders and print their figures side by side."""
+    """Measure model folders and print their figures side by side."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
         "--model",
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help='may be given again; "embedded" is the shipped model',
+        help='may be given again; "embedded" and "embedded-causal" are the shipped ones',
     )
     parser.add_argument("--beside", type=Path, metavar="FILE", help="figures measured earlier")
     parser.add_argument("--datasets", type=Path, help="folder of real tasks; samples alone without")
@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    if not (given.model or given.beside):
+        parser.error("name a --model, or --beside with figures")
     torch.set_num_threads(given.threads)
     extent = accuracy.FAST if given.fast else accuracy.FULL
     split = "test" if given.test else "dev"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
@@ -22,41 +24,37 @@ def new_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM | LlamaForCaus
     return make(recipe, vocabulary)
 
 
+def _shape(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
+    """What both kinds of configuration call by the same names."""
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": recipe.model.hidden,
+        "num_hidden_layers": recipe.model.layers,
+        "num_attention_heads": recipe.model.heads,
+        "intermediate_size": recipe.model.feed_forward,
+        "max_position_embeddings": recipe.packing.row_length,
+        "pad_token_id": PAD,
+        "attn_implementation": "sdpa",
+    }
+
+
 def new_masked_model(recipe: Recipe, vocabulary: int) -> BertForMaskedLM:
     """A BERT (Devlin et al. 2019)."""
-    shape = recipe.model
     config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=recipe.packing.row_length,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        pad_token_id=PAD,
-        attn_implementation="sdpa",
+        **_shape(recipe, vocabulary), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
     return BertForMaskedLM(config)
 
 
 def new_causal_model(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
     """A Llama (Touvron et al. 2023)."""
-    shape = recipe.model
     config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=recipe.packing.row_length,
+        **_shape(recipe, vocabulary),
+        num_key_value_heads=recipe.model.heads,
         tie_word_embeddings=True,
-        pad_token_id=PAD,
         bos_token_id=1,
         eos_token_id=1,
         use_cache=False,
-        attn_implementation="sdpa",
     )
     return LlamaForCausalLM(config)
 

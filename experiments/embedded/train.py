@@ -59,6 +59,10 @@ class Progress:
     seconds: float = 0.0
     """Wall time spent training, over all runs."""
 
+    def constant_steps(self, training: Training) -> float:
+        """The step at which the learning rate begins to decay."""
+        return (1 - training.decay_share) * self.steps
+
 
 def fingerprint(recipe: Recipe, work: Path) -> str:
     """A digest of what a run cannot change on its way: its rows, and its recipe but the steps."""
@@ -107,7 +111,7 @@ class RowStream:
 
         The few rows left at the end of a pass are skipped; the decay begins a pass of its own.
         """
-        decaying = progress.step >= (1 - self.recipe.training.decay_share) * progress.steps
+        decaying = progress.step >= progress.constant_steps(self.recipe.training)
         order = self.order_of_pass(progress.pass_number, progress.decaying)
         if progress.next_row + count > len(order) or decaying != progress.decaying:
             progress.pass_number += 1
@@ -149,18 +153,13 @@ class Trainer:
         path = self.work / CHECKPOINT
         if path.exists():
             stored: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
-            self.model.load_state_dict(stored["model"])
-            self.optimizer.load_state_dict(stored["optimizer"])
             if stored["made_of"] != self.made_of:
                 raise ValueError(f"{path} was trained on another recipe or other data")
+            self.model.load_state_dict(stored["model"])
+            self.optimizer.load_state_dict(stored["optimizer"])
             self.progress = Progress(**stored["progress"])
             if not self.progress.decaying:
                 self.progress.steps = self.recipe.training.steps
-            if not self.progress.decaying and self.progress.step > self.constant_steps():
-                raise ValueError(
-                    f"step {self.progress.step} is reached, and a run of {self.progress.steps} "
-                    f"steps would have begun to decay at {self.constant_steps():.0f}; raise `steps`"
-                )
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a model folder that has this run's shape and tokenizer."""
@@ -170,10 +169,6 @@ class Trainer:
                 f"{folder} has another tokenizer; copy it to {self.work / 'tokenizer'}"
             )
         self.model.load_state_dict(type(self.model).from_pretrained(folder).state_dict())
-
-    def constant_steps(self) -> float:
-        """The step at which the learning rate begins to decay."""
-        return (1 - self.recipe.training.decay_share) * self.progress.steps
 
     def save(self) -> None:
         """Write the checkpoint; the former one stays whole until the new one is complete."""
@@ -227,6 +222,14 @@ class Trainer:
         With ``minutes`` of wall time, the decay begins when its share of them is left.
         """
         training = self.recipe.training
+        if not self.progress.decaying:
+            if minutes is not None:
+                self._end_after(self.progress.seconds / (60 * minutes))
+            elif self.progress.step > math.ceil(self.progress.constant_steps(training)):
+                raise ValueError(
+                    f"step {self.progress.step} is reached, later than a run of "
+                    f"{self.progress.steps} steps begins to decay; raise `steps`"
+                )
         began = saved = time.monotonic()
         before = self.progress.seconds
         window: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_training_resumed_is_training_uninterrupted(recipe: str, tmp_path: Path)
     small(recipe, tmp_path)
     made = read_recipe(tmp_path / "recipe.yaml")
     draw = np.random.default_rng(0)
-    ends = []
+    ends: list[Any] = []
     for name, stops in (("whole", [60]), ("parts", [23, 47, 60])):
         work = tmp_path / name
         folder = "embedded" if recipe == "recipe.yaml" else "embedded_causal"
@@ -156,3 +157,11 @@ def test_training_resumed_is_training_uninterrupted(recipe: str, tmp_path: Path)
             trainer.save()
         ends.append(trainer.model.state_dict())
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    late = Trainer(
+        replace(made, training=replace(made.training, steps=40)), tmp_path / "whole", "cpu"
+    )
+    late.progress.step = 29
+    with pytest.raises(ValueError, match="raise `steps`"):
+        late.run()
+    late.run(minutes=0.001)  # the clock, and not the recipe, says when such a run ends
+    assert late.progress.step >= 41

@@ -63,8 +63,8 @@ class Assignment:
 
     @property
     def learnt(self) -> list[Example]:
-        """The train examples whose answers the prompt does not show."""
-        return not_shown(self.train, self.prompt.demonstrations)
+        """The train examples whose answers the prompt does not show to every input."""
+        return not_shown(self.train, self.prompt.shown_to_all)
 
     @property
     def loss(self) -> LabelLoss:

@@ -17,11 +17,12 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from autoprompt.errors import DivergedError
+from autoprompt.errors import DivergedError, ScoringError
 from autoprompt.files import write_atomically
 from autoprompt.tuning.module import TunedModule
 
 PREFIX, WHOLE, WEIGHTS = "checkpoint-", "whole", "model.safetensors"
+STATE = "trainer_state.json"  # as `transformers` names it
 DECIDES = "cross_entropy"  # of dev: what stops, and what is kept
 Measures = Mapping[str, float]
 
@@ -53,10 +54,28 @@ class PromptTrainer(transformers.Trainer):
         self._started = time.monotonic()
         self.train(str(checkpoint) if checkpoint else None)
 
+    def take_over(self, checkpoint: Path) -> None:
+        """Have the state and the best weights of a training that had ended at a checkpoint."""
+        self._earlier, self._started = float((checkpoint / WHOLE).read_text()), time.monotonic()
+        self.state = transformers.TrainerState.load_from_json(str(checkpoint / STATE))
+        self._load_best_model()
+
     def evaluate(self, *_arguments: Any, **_options: Any) -> dict[str, float]:
-        """Measure on dev, in float32, as a prediction is made."""
+        """Measure on dev, in float32, as a prediction is made.
+
+        Raises:
+            DivergedError: the scores there are not finite: a step since the last look was too wide,
+                and no loss has told so yet.
+        """
         self.tuned.eval()
-        found = {f"eval_{name}": value for name, value in self._look().items()}
+        try:
+            found = {f"eval_{name}": value for name, value in self._look().items()}
+        except ScoringError as error:
+            if error.__cause__ is not None:  # it is about memory
+                raise
+            raise DivergedError(
+                f"the scores on dev became NaN or infinite by step {self.state.global_step}"
+            ) from error
         self.log(dict(found))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found

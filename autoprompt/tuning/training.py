@@ -25,6 +25,7 @@ from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import (
     DECIDES,
     PREFIX,
+    STATE,
     PromptTrainer,
     newest_whole,
     set_values,
@@ -114,7 +115,7 @@ class Course:
 
         Raises:
             DivergedError: the loss is not finite, and no checkpoint is better than the beginning.
-            ScoringError: the model's scores are not finite.
+            ScoringError: the untuned model's scores are not finite.
         """
         module = self._module(settings)
         if (finished := Trained.saved_in(folder)) is not None:
@@ -163,14 +164,12 @@ class Course:
             if checkpoint is None or not _has_stopped(checkpoint, settings):
                 trainer.run(checkpoint)
             else:
-                trainer.state = transformers.TrainerState.load_from_json(
-                    str(checkpoint / "trainer_state.json")
-                )
-                trainer._load_best_model()
+                trainer.take_over(checkpoint)
         except DivergedError as error:
             diverged = str(error)
             trainer._load_best_model()
         self.model.module.eval()
+        trainer.accelerator.wait_for_everyone()  # they read checkpoints that are removed next
         state = trainer.state
         after = before if state.best_metric is None else float(state.best_metric)
         helped = state.best_model_checkpoint is not None and after < before
@@ -288,7 +287,7 @@ def is_main() -> bool:
 
 def _has_stopped(checkpoint: Path, settings: TuningSettings) -> bool:
     """Whether training had ended at a checkpoint; only what follows it was interrupted."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     early = state["stateful_callbacks"]["EarlyStoppingCallback"]
     waited = early["attributes"]["early_stopping_patience_counter"]
     return bool(waited >= settings.patience or state["global_step"] >= settings.steps)

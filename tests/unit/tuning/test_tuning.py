@@ -6,22 +6,33 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 import transformers
 from filelock import FileLock
+from run_files import stop_after
 from tuning_material import assignment, examples, prompt, write_task
 
-from autoprompt.errors import DivergedError, InputError, ModelError, RunDirectoryError
+from autoprompt.errors import (
+    DivergedError,
+    InputError,
+    ModelError,
+    RunDirectoryError,
+    ScoringError,
+)
 from autoprompt.models.gradients import LabelLoss
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
+from autoprompt.retrieval import Retrieval
 from autoprompt.runs import RunDirectory
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.trained import Trained
+from autoprompt.tuning.training import Course
 from autoprompt.tuning.tuning import Request, tune
 
 RATES = {"full": 3e-3, "head": 1e-2, "bitfit": 1e-2, "lora": 1e-2, "soft": 1e-1}
@@ -264,6 +275,42 @@ def test_a_loss_that_is_no_number_before_any_checkpoint_leaves_no_model(
     assert not (tmp_path / "out" / "prompt.json").exists()
 
 
+def test_scores_on_dev_that_are_no_numbers_stop_too(
+    tuned: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights may break in the last step before a look, whose loss was still a number."""
+    damaged = ScoringError("the model gave scores that are not finite; copy it again")
+    stop_after(monkeypatch, Course, "look", 4, damaged)  # untuned, and at steps 5, 10, 15
+    with pytest.raises(DivergedError, match=r"scores on dev .* by step 15;.* model of step 10"):
+        tuned()
+    assert Predictor(tmp_path / "out").predict(["a good film"])
+
+
+def test_a_lack_of_memory_at_a_look_is_no_divergence(
+    tuned: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = ScoringError("a single sequence does not fit into the memory")
+    lacking.__cause__ = RuntimeError("out of memory")
+    stop_after(monkeypatch, Course, "look", 2, lacking)
+    with pytest.raises(ScoringError, match="does not fit into the memory"):
+        tuned()
+
+
+def test_a_training_that_was_killed_at_its_end_keeps_its_seconds(
+    fresh: Callable[[str], TransformerModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request((assignment(),), replace(SETTINGS, learning_rate=3e-3))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trained, "save", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tune(request, lambda: fresh("bert"), tmp_path / "out")
+    (kept,) = (tmp_path / "out" / "checkpoints").glob("*/checkpoint-20/whole")
+    seconds = float(kept.read_text())
+    result = tune(request, lambda: fresh("bert"), tmp_path / "out", resume=True)
+    assert result.trained.steps == 20
+    assert result.seconds >= seconds > 0
+
+
 def test_an_output_directory_in_use_is_refused(tuned: Tune, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
@@ -306,6 +353,20 @@ def test_demonstrations_are_not_learnt(tuned: Tune) -> None:
     assert len(one.learnt) == len(one.train) - 2
     with pytest.raises(InputError, match="demonstrations aside"):
         tuned(one=replace(one, train=shown))
+
+
+def test_examples_that_demonstrations_are_chosen_from_are_learnt(tuned: Tune) -> None:
+    """None of them is shown itself, so that its answer is not given away."""
+    given = assignment(train=16, dev=8)
+    shown = replace(
+        prompt("{demonstrations}{text} it was {mask}"),
+        demonstrations=given.train,
+        retrieval=Retrieval(1),
+    )
+    one = replace(given, prompt=shown)
+    assert one.learnt == list(given.train)
+    (task,) = tuned(one=one, steps=5).tasks
+    assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
 
 
 def test_the_head_wants_words_of_one_token(tuned: Tune) -> None:

@@ -185,6 +185,8 @@ class _Way:
 
         if sum(map(bool, (self.folds, self.seeds, self.ensemble))) > 1:
             raise InputError("--folds, --seeds and --ensemble exclude each other; give one")
+        if self.ensemble and self.ensemble < 2:
+            raise InputError(f"an ensemble is of two prompts at least, not {self.ensemble}")
         if self.ensemble and not has_texts:
             raise InputError("--ensemble distils on unlabelled texts; give --unlabelled FILE")
         if has_texts and not (self.ensemble or uses_texts):
@@ -276,19 +278,28 @@ def _print(result: TuningResult, searched: dict[str, Any] | None, out: str, as_j
 
 
 def _report(result: TuningResult, out: str) -> list[str]:
+    from autoprompt.tuning.card import brightness_of
+
     lines = []
     for task in result.tasks:
         lines.append(f"{task.name}: {task.prompt.shown}   [{task.prompt.verbalizer}]")
         for name in dict.fromkeys((task.metric, "cross_entropy")):
-            lines.append(f"  {name} on dev, untuned  {task.before[name]}")
-            lines.append(f"  {name} on dev, tuned    {task.after[name]}")
-            if task.test:
-                lines.append(f"  {name} on test, tuned   {task.test[name]}")
+            measures = [
+                (f"{task.judged_on}, untuned", task.before),
+                (f"{task.judged_on}, tuned", task.after),
+                ("test, tuned", task.test),
+            ]
+            width = len(measures[0][0])
+            lines += [
+                f"  {name} on {on:<{width}}  {found[name]}" for on, found in measures if found
+            ]
+        if task.is_worse:
+            lines.append("  The prompt alone is better: use it as it is, or another method.")
     trained = result.trained
     lines += [
-        "Dev chose the weights, so its values are on the bright side.",
+        f"{brightness_of(result.tasks[0].judged_on)}.",
         f"Trained {result.parameters:,} of {result.all_parameters:,} parameters, "
-        f"{trained.steps} steps in {result.seconds:.0f} s; best at step {trained.step}; "
+        f"{trained.steps} steps in {result.seconds:.0f} s; weights: {trained.weights}; "
         f"ended by: {trained.reason}",
         f"Peak memory {result.peak_memory / 2**20:,.0f} MiB; "
         f"{result.bytes_to_ship / 2**20:,.2f} MiB to ship",

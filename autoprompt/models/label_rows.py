@@ -67,8 +67,9 @@ def attach_label_rows(model: TransformerModel, tokens: Sequence[int]) -> LabelRo
             apart from the input embeddings.
     """
     layer = model.module.get_output_embeddings()
-    # transformers ties a T5's whatever its configuration says.
-    if not isinstance(layer, torch.nn.Linear) or model.module.config.model_type in ("t5", "umt5"):
+    # The input embeddings of an encoder and a decoder are tied by the option that ties them to the
+    # output layer (a T5's whatever it says): without it they would be missing at load.
+    if not isinstance(layer, torch.nn.Linear) or model.identity.family == "seq2seq":
         raise ModelError(
             f"method 'head' wants an output layer of its own over the vocabulary, which "
             f"{model.identity.name!r} does not have; choose another method"

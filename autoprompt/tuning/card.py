@@ -45,8 +45,8 @@ def card_of(record: Mapping[str, Any]) -> str:
         "## Training",
         "",
         f"- {training['steps']} steps of {record['settings']['batch']} examples, "
-        f"{record['seconds']:.0f} s; the weights are those of step {training['step']}, "
-        f"where cross-entropy on dev was lowest",
+        f"{record['seconds']:.0f} s; the weights are {record['weights']}: cross-entropy on dev "
+        f"chose",
         f"- ended by: {training['reason']}",
         f"- learning rate {record['settings']['learning_rate']:g}, weight decay "
         f"{record['settings']['weight_decay']:g}, seed {record['settings']['seed']}",
@@ -84,7 +84,8 @@ def _task(task: Mapping[str, Any]) -> list[str]:
         "| on | metric | value | 95 % interval | n |",
         "|---|---|---|---|---|",
     ]
-    for split, name in (("before", "dev, untuned"), ("after", "dev"), ("test", "test")):
+    judged = task["judged_on"]
+    for split, name in (("before", f"{judged}, untuned"), ("after", judged), ("test", "test")):
         for metric in dict.fromkeys((task["metric"], "cross_entropy")):
             found = task[split].get(metric)
             if found:
@@ -92,7 +93,14 @@ def _task(task: Mapping[str, Any]) -> list[str]:
                     f"| {name} | {metric} | {found['value']:.3f} | "
                     f"[{found['low']:.3f}, {found['high']:.3f}] | {found['n']} |"
                 )
-    return [*lines, "", "Dev chose the weights, so its values are on the bright side.", ""]
+    note = " The prompt alone, on the untuned model, is better." if task["is_worse"] else ""
+    return [*lines, "", f"{brightness_of(judged)}.{note}", ""]
+
+
+def brightness_of(judged_on: str) -> str:
+    """Why values are on the bright side, with what they were measured on."""
+    chooser = "Dev chose the weights" if judged_on == "dev" else "Each fold chose when to stop"
+    return f"{chooser}, so its values are on the bright side"
 
 
 def _how_it_loads(method: str) -> str:

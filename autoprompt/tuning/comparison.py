@@ -144,7 +144,7 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
     if len({row.selection.n for row in rows}) > 1:
         found.append(
             "selection values rest on different numbers of examples (n): a search scores prompts "
-            "on train and dev, a tuning on dev alone"
+            "on train and dev, a tuning on dev alone, one over folds on both"
         )
     return found
 

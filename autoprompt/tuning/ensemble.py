@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from autoprompt.errors import InputError
+from autoprompt.errors import InputError, ModelError, listing
 from autoprompt.objective import gold_indices, predict
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.label_scores import Floats, log_softmax
 from autoprompt.scoring.metrics import Ints
 from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.tasks.examples import Example
+from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.plans import of_member
+from autoprompt.tuning.plans import divergence_of, of_member
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import Course, Plan
@@ -54,31 +54,38 @@ class Ensemble:
             )
         if not self.unlabelled:
             raise InputError("an ensemble is distilled on unlabelled texts; give some")
-        labels = self.prompts[0].verbalizer.labels
+        labels, given = self.prompts[0].verbalizer.labels, self.unlabelled[0].fields
         for prompt in self.prompts:
             if prompt.verbalizer.labels != labels:
                 raise InputError("the prompts of an ensemble have different labels")
+            if missing := [name for name in prompt.template.fields if name not in given]:
+                raise InputError(
+                    f"the unlabelled texts have no field {missing[0]!r}, which the template "
+                    f"{prompt.shown!r} has; name its column as the task's data does"
+                )
 
     @property
     def name(self) -> str:
         """What the result depends on."""
         members = ", ".join(prompt.digest for prompt in self.prompts)
-        return f"ensemble of {'tuned' if self.tuned else 'plain'} {members}"
+        kind = "tuned" if self.tuned else "plain"
+        return f"ensemble of {kind} {members} on {split_digest(self.unlabelled)}"
 
     def plan(self) -> Plan:
         """Members, weights, distillation, for one task."""
 
         def run(course: Course, settings: TuningSettings, folder: Path) -> Trained:
             (task,) = course.assignments
+            self._check(task.prompt, settings)
             start = course.values(settings)
-            on_dev, on_texts, seconds = [], [], 0.0
+            on_dev, on_texts, members = [], [], []
             for number, prompt in enumerate(self.prompts):
                 course.say(f"Member {number + 1} of {len(self.prompts)}: {prompt.shown}")
                 course.put(settings, start)
                 if self.tuned:
                     own = course.with_examples([replace(task, prompt=prompt)])
                     place = folder / f"member-{number}"
-                    seconds += own.train(of_member(settings, number), place).seconds
+                    members.append(own.train(of_member(settings, number), place))
                 on_dev.append(_predicted(course, prompt, task.dev))
                 on_texts.append(_predicted(course, prompt, self.unlabelled))
             gold = gold_indices(task.dev, task.prompt.verbalizer.labels)
@@ -89,11 +96,15 @@ class Ensemble:
             student = course.with_examples([taught], [targets])
             trained = student.train(settings, folder / "student")
             mixture = mixed(np.stack(on_dev), weights)
+            told = [divergence_of("member", members), trained.diverged]
             return replace(
                 trained,
-                seconds=trained.seconds + seconds,
+                steps=trained.steps + sum(member.steps for member in members),
+                seconds=trained.seconds + sum(member.seconds for member in members),
+                diverged="; ".join(filter(None, told)),
                 details={
                     "plan": "ensemble, distilled",
+                    "weights": f"those of step {trained.step} of the student",
                     "members": [
                         {
                             "prompt": prompt.digest,
@@ -111,6 +122,17 @@ class Ensemble:
             )
 
         return run
+
+    def _check(self, own: Prompt, settings: TuningSettings) -> None:
+        """Refuse a method that would train some members' words and not others'."""
+        words = {word for prompt in self.prompts for word in prompt.verbalizer.all_words}
+        strange = sorted(words - {*own.verbalizer.all_words})
+        if settings.method == "head" and self.tuned and strange:
+            raise ModelError(
+                f"method 'head' trains the label words' rows of one prompt, and other prompts of "
+                f"the ensemble have other words ({listing(strange, 3)}); choose another method, or "
+                f"strategy 'p', which tunes no members"
+            )
 
     def _taught(self, task: Assignment, predicted: Floats) -> tuple[Assignment, Any]:
         """The student's examples with their labels' probabilities."""

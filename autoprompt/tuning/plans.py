@@ -57,8 +57,12 @@ def over_seeds(count: int) -> Plan:
             after=min(after, best.after),
             steps=sum(member.steps for member in members),
             seconds=sum(member.seconds for member in members),
+            diverged=divergence_of("seed", members),
             details={
                 "plan": f"{count} seeds",
+                "weights": f"the mean over {count} seeds"
+                if averaged
+                else f"those of step {best.step}, of the best of {count} seeds",
                 "averaged": averaged,
                 "cross_entropy_of_each": [member.after for member in members],
                 "cross_entropy_of_the_mean": after,
@@ -72,7 +76,8 @@ def over_folds(count: int) -> Plan:
     """Train on all folds but one, stop by that one, for each; and average.
 
     Train and dev are cut anew. What a fold scores of its own examples, which it was not fitted on
-    but stopped by, is what is known of the result: it is `Trained.held_out`.
+    but stopped by, is what is known of the result: it is `Trained.held_out`. The untuned model is
+    measured on the same ones.
 
     Args:
         count: how many, two at least.
@@ -86,11 +91,12 @@ def over_folds(count: int) -> Plan:
     def plan(course: Course, settings: TuningSettings, folder: Path) -> Trained:
         start = course.values(settings)
         cuts = [folds_of(one, count, settings.seed) for one in course.assignments]
-        members, scored = [], []
+        members, untuned, scored = [], [], []
         for number in range(count):
             course.put(settings, start)
             course.say(f"Fold {number + 1} of {count}")
             own = course.with_examples([cut[number] for cut in cuts])
+            untuned.append([scores_of(course.model, one) for one in own.assignments])
             members.append(own.train(of_member(settings, number), folder / f"fold-{number}"))
             scored.append([scores_of(course.model, one) for one in own.assignments])
         mean = _mean_of([member.values for member in members])
@@ -103,9 +109,12 @@ def over_folds(count: int) -> Plan:
             step=max(member.step for member in members),
             steps=sum(member.steps for member in members),
             seconds=sum(member.seconds for member in members),
-            held_out=tuple(_joined([row[task] for row in scored]) for task in range(len(cuts))),
+            diverged=divergence_of("fold", members),
+            held_out=_by_task(scored),
+            held_out_before=_by_task(untuned),
             details={
                 "plan": f"{count} folds",
+                "weights": f"the mean over {count} folds",
                 "steps_of_each": [member.step for member in members],
                 "cross_entropy_of_each": [member.after for member in members],
             },
@@ -143,10 +152,24 @@ def of_member(settings: TuningSettings, number: int) -> TuningSettings:
     return replace(settings, seed=seed)
 
 
+def divergence_of(kind: str, members: Sequence[Trained]) -> str:
+    """Which of several trainings diverged, each after a good checkpoint, and how; else ""."""
+    return "; ".join(
+        f"{kind} {number} of {len(members)}: {member.diverged}"
+        for number, member in enumerate(members, start=1)
+        if member.diverged
+    )
+
+
 def _mean_of(all_values: Sequence[Any]) -> dict[str, torch.Tensor]:
     return {
         name: torch.stack([values[name] for values in all_values]).mean(0) for name in all_values[0]
     }
+
+
+def _by_task(scored: Sequence[Sequence[Scored]]) -> tuple[Scored, ...]:
+    """What folds have scored, given for each fold by task, as one for each task."""
+    return tuple(_joined(parts) for parts in zip(*scored, strict=True))
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:

@@ -13,6 +13,7 @@ from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import processes
 
+SAME = 1e-3  # nats of cross-entropy that do not count, for a model is measured in two ways
 VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
 
@@ -24,7 +25,8 @@ class TunedTask:
         name: of it.
         prompt: through which it is asked, as it is shipped.
         metric: the task's.
-        before, after: measures on dev, untuned and as shipped, by name.
+        before, after: measures on dev, untuned and as shipped, by name; of a tuning over folds
+            those of each example by the fold that was not fitted to it.
         test: measures on test as shipped; empty where there is none.
         examples: labelled examples that tuning has seen, train and dev.
     """
@@ -37,10 +39,22 @@ class TunedTask:
     test: dict[str, Measure]
     examples: int
 
+    @property
+    def judged_on(self) -> str:
+        """What `before` and `after` were measured on, for people."""
+        return "dev" if "dev" in self.prompt.scores else "held-out folds"
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the prompt alone has a lower cross-entropy: a soft prompt begins worse."""
+        return self.after["cross_entropy"].value > self.before["cross_entropy"].value + SAME
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "name": self.name,
+            "is_worse": self.is_worse,
+            "judged_on": self.judged_on,
             "metric": self.metric,
             "prompt": self.prompt.digest,
             "template": self.prompt.shown,
@@ -88,6 +102,7 @@ class TuningResult:
             "tasks": [task.to_dict() for task in self.tasks],
             "settings": self.settings.to_dict(),
             "training": self.trained.to_dict(),
+            "weights": self.trained.weights,
             "base": dict(vars(self.base)),
             "parameters": self.parameters,
             "all_parameters": self.all_parameters,

@@ -22,12 +22,10 @@ from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.methods import Method
 from autoprompt.tuning.output import TunedDirectory
-from autoprompt.tuning.results import TunedTask, TuningResult, versions
+from autoprompt.tuning.results import SAME, TunedTask, TuningResult, versions
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import DECIDES
-
-SAME = 1e-3  # nats by which the shipped model's cross-entropy may differ from the trained one's
 
 
 class Asked(Protocol):
@@ -77,6 +75,7 @@ def ship(
     Raises:
         ScoringError: the model scores otherwise when it is loaded again.
     """
+    peak = peak_memory(model.module.device.type)  # of tuning: a second model is loaded next
     directory.prompt.unlink(missing_ok=True)
     method.save(model, directory.path)
     again = load_model(
@@ -87,8 +86,9 @@ def ship(
     )
     tasks = []
     for number, one in enumerate(request.assignments):
-        after = _measured_again(model, again, one, directory)
+        before, after = untuned[number], _measured_again(model, again, one, directory)
         if trained.held_out:  # folds have been fitted to dev
+            before = trained.held_out_before[number].measures()
             after = trained.held_out[number].measures()
         test = request.tests[number] if number < len(request.tests) else ()
         on_test = measured(again, one.prompt, test) if test else {}
@@ -96,7 +96,7 @@ def ship(
         if test:
             prompt = prompt.with_scores("test", _records(on_test), split_digest(test))
         seen = len(one.train) + len(one.dev)
-        tasks.append(TunedTask(one.name, prompt, one.metric, untuned[number], after, on_test, seen))
+        tasks.append(TunedTask(one.name, prompt, one.metric, before, after, on_test, seen))
     _write_prompts(directory, tasks)
     result = TuningResult(
         out=directory.path,
@@ -107,16 +107,17 @@ def ship(
         parameters=sum(p.numel() for p in model.module.parameters() if p.requires_grad),
         all_parameters=sum(p.numel() for p in model.module.parameters()),
         seconds=trained.seconds,
-        peak_memory=peak_memory(model.module.device.type),
+        peak_memory=peak,
         bytes_to_ship=directory.bytes_to_ship(),
     )
+    read = [test for test in request.tests if test]
     record = {
         **result.to_dict(),
         "origins": list(origins),
         "plan": request.plan_name,
         # As a verdict has them: see `RunDirectory.neighbours_test_reads`.
-        "test_digest": split_digest(request.tests[0]) if request.tests else "",
-        "own_test_reads": int(bool(request.tests)),
+        "test_digest": split_digest(read[0]) if read else "",
+        "own_test_reads": int(bool(read)),
     }
     write_json(directory.record, record)
     write_atomically(directory.card, card_of(record))

@@ -30,9 +30,9 @@ class Trained:
         seconds: of training, the looks at dev included.
         history: each look at dev: step and measures.
         diverged: what went wrong, or "".
-        details: of a plan of several trainings.
-        held_out: for each task the scores of examples that were not fitted, where dev is no such
-            split (see `plans.over_folds`).
+        details: of a plan of several trainings; "weights" says whose they are.
+        held_out, held_out_before: for each task the scores of examples that were not fitted, tuned
+            and untuned, where dev is no such split (see `plans.over_folds`).
     """
 
     values: Mapping[str, torch.Tensor] = field(repr=False)
@@ -46,10 +46,16 @@ class Trained:
     diverged: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     held_out: tuple[Scored, ...] = ()
+    held_out_before: tuple[Scored, ...] = ()
+
+    @property
+    def weights(self) -> str:
+        """Whose weights they are, for people."""
+        return str(self.details.get("weights", f"those of step {self.step}"))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the values."""
-        left_out = ("values", "held_out")
+        left_out = ("values", "held_out", "held_out_before")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def save(self, folder: Path) -> None:

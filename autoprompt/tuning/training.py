@@ -91,15 +91,22 @@ class Course:
         self.model.module.eval()
 
     def look(self) -> dict[str, float]:
-        """Measures on dev: cross-entropy and metric, the mean over tasks, and of each task."""
+        """Measures on dev: cross-entropy and metric, the mean over tasks, and of each task.
+
+        Tasks with different metrics have no mean of them.
+        """
         found: dict[str, float] = {}
+        means = {DECIDES}
+        if len(metrics := {one.metric for one in self.assignments}) == 1:
+            means |= metrics
         for number, one in enumerate(self.assignments):
             scored = scores_of(self.model, one)
             for name in dict.fromkeys((DECIDES, one.metric)):
                 value = scored.measures()[name].value
                 if len(self.assignments) > 1:
                     found[f"{one.name} {number + 1} {name}"] = value
-                found[name] = found.get(name, 0.0) + value / len(self.assignments)
+                if name in means:
+                    found[name] = found.get(name, 0.0) + value / len(self.assignments)
         return found
 
     def train(self, settings: TuningSettings, folder: Path) -> Trained:

@@ -16,6 +16,7 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.memory import forget_peak
 from autoprompt.tuning.methods import METHODS, Method, set_dropout
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.results import TuningResult
@@ -157,9 +158,10 @@ def tune(
         )
         directory.finish()
     if trained.diverged:
+        rate = job.request.settings.rate
         raise DivergedError(
-            f"{trained.diverged}; {directory.path} holds the model of step {trained.step}, the "
-            f"last good one; for more steps lower the learning rate ({job.request.settings.rate:g})"
+            f"{trained.diverged}; {directory.path} holds the last good weights "
+            f"({trained.weights}); for more steps lower the learning rate ({rate:g})"
         )
     return result
 
@@ -170,6 +172,7 @@ class _Job:
     def __init__(self, request: Request, fresh: Fresh, say: Say) -> None:
         self.request, self._fresh, self._say = request, fresh, say
         self.model = fresh()
+        forget_peak(self.model.module.device.type)
         self.untuned: Sequence[dict[str, Measure]] = [
             measured(self.model, one.prompt, one.dev) for one in request.assignments
         ]

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import torch
 from tuning_material import assignment, examples, prompt
 
-from autoprompt.errors import InputError
+from autoprompt.errors import DivergedError, InputError, ModelError
+from autoprompt.models.gradients import LabelLoss
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
@@ -21,6 +23,8 @@ from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_w
 from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
+from autoprompt.tuning.shipping import measured
+from autoprompt.tuning.training import Course
 from autoprompt.tuning.trials import Trials
 from autoprompt.tuning.tuning import Request, tune
 
@@ -76,10 +80,21 @@ def test_folds_part_train_and_dev_evenly() -> None:
     assert folds != folds_of(one, 5, seed=4)
 
 
-def test_a_tuning_over_folds_says_what_held_out_examples_say(tuned: Tune) -> None:
+def test_a_tuning_over_folds_says_what_held_out_examples_say(
+    tuned: Tune, model_directory: Callable[[str], Path]
+) -> None:
     result = tuned(plan=over_folds(2))
     (task,) = result.tasks
     assert task.after["accuracy"].n == 128  # all of train and dev, each by the fold without it
+    one = assignment()
+    untuned = load_model(str(model_directory("bert")))
+    wanted = measured(untuned, one.prompt, [*one.train, *one.dev])
+    assert task.before["cross_entropy"].value == pytest.approx(wanted["cross_entropy"].value)
+    assert task.before["cross_entropy"].n == 128
+    card = (result.out / "README.md").read_text()
+    assert "the weights are the mean over 2 folds" in card
+    assert "| held-out folds, untuned | accuracy |" in card
+    assert "Each fold chose when to stop" in card
     assert task.prompt.scores.keys() == {"selection"}
     assert task.after["cross_entropy"].value == pytest.approx(result.trained.after, abs=0.02)
     assert Predictor(result.out).predict(["a good film"])
@@ -90,6 +105,17 @@ def test_one_fold_or_seed_is_none(count: int) -> None:
     for plan in (over_folds, over_seeds):
         with pytest.raises(InputError, match="two at least"):
             plan(count)
+
+
+def test_a_fold_that_diverges_is_told(tuned: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = LabelLoss.expected, iter(range(1, 10_000))
+
+    def expected(self: LabelLoss, *given: torch.Tensor) -> torch.Tensor:
+        return original(self, *given) * (float("nan") if next(calls) == 18 else 1.0)
+
+    monkeypatch.setattr(LabelLoss, "expected", expected)
+    with pytest.raises(DivergedError, match=r"^fold 2 of 2: .* at step 8; .* mean over 2 folds"):
+        tuned(plan=over_folds(2))
 
 
 def test_too_few_examples_for_so_many_folds(tuned: Tune) -> None:
@@ -188,6 +214,7 @@ def test_an_ensemble_is_distilled_into_one_model(tuned: Tune, is_tuned: bool) ->
     weights = [member["weight"] for member in details["members"]]
     assert sum(weights) == pytest.approx(1)
     assert all(weight > 0 for weight in weights)
+    assert result.trained.steps == (30 if is_tuned else 10)
     (task,) = result.tasks
     assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
     if not is_tuned:
@@ -204,6 +231,24 @@ def test_a_member_alone_and_no_texts_are_refused() -> None:
     other = prompt(bad=["bad"], good=["good"])
     with pytest.raises(InputError, match="different labels"):
         Ensemble((prompt(), other), True, unlabelled())
+    elsewhere = tuple(Example({"sentence": one.fields["text"]}, None) for one in unlabelled())
+    with pytest.raises(InputError, match=r"no field 'text', .* name its column"):
+        Ensemble(members(), True, elsewhere)  # type: ignore[arg-type]
+
+
+def test_a_head_has_the_words_of_one_prompt(tuned: Tune) -> None:
+    ensemble = Ensemble(members(), True, unlabelled())  # type: ignore[arg-type]
+    settings = replace(SETTINGS, method="head")
+    with pytest.raises(ModelError, match=r"other words \(bad, good\); choose another"):
+        tuned(settings=settings, plan=ensemble.plan())
+    plain = replace(ensemble, tuned=False)
+    assert tuned("plain", settings=settings, plan=plain.plan()).trained.details["members"]
+
+
+def test_an_ensemble_is_named_by_what_it_depends_on() -> None:
+    given = Ensemble(members(), True, unlabelled())  # type: ignore[arg-type]
+    others = (replace(given, tuned=False), replace(given, unlabelled=unlabelled(30)))
+    assert len({given.name, *(one.name for one in others)}) == 3
 
 
 # -- unlabelled text, several tasks ---------------------------------------------------------------
@@ -247,3 +292,13 @@ def test_several_tasks_are_learnt_by_one_model(
         )
     assert result.trained.after < result.trained.before
     assert {"tiny 1 cross_entropy", "the other/one 2 accuracy"} <= result.trained.history[0].keys()
+
+
+def test_tasks_with_different_metrics_have_no_mean_of_them(tiny_model: TransformerModel) -> None:
+    first, second = assignment(), assignment(seed=4, metric="macro_f1")
+    looks = [Course(tiny_model, [first, one]).look() for one in (first, second)]
+    assert looks[0]["accuracy"] == looks[0]["tiny 1 accuracy"] == looks[0]["tiny 2 accuracy"]
+    assert looks[1].keys() == {
+        *("cross_entropy", "tiny 1 cross_entropy", "tiny 2 cross_entropy"),
+        *("tiny 1 accuracy", "tiny 2 macro_f1"),
+    }

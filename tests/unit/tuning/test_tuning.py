@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -28,7 +29,10 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
 from autoprompt.retrieval import Retrieval
 from autoprompt.runs import RunDirectory
+from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tuning import shipping
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
@@ -203,6 +207,26 @@ def test_a_tuning_that_only_harms_is_undone(tuned: Tune) -> None:
     assert task.after == task.before
 
 
+def test_a_soft_prompt_that_stays_worse_than_the_prompt_alone_is_told(
+    tuned: Tune, tmp_path: Path
+) -> None:
+    learnt = load_model(str(tuned(steps=150, evaluate_every=25).out))
+    assert isinstance(learnt, TransformerModel)
+    request = Request(
+        (assignment(),), replace(SETTINGS, method="soft", steps=1, learning_rate=1e-9)
+    )
+    result = tune(request, lambda: learnt, tmp_path / "soft")
+    (task,) = result.tasks
+    assert task.after["cross_entropy"].value > task.before["cross_entropy"].value
+    assert task.is_worse
+    assert "The prompt alone, on the untuned model, is better." in _card(result)
+    assert "is better." not in _card(tuned(out="better"))
+
+
+def _card(result: TuningResult) -> str:
+    return (result.out / "README.md").read_text()
+
+
 def test_tuning_learns_the_task(tuned: Tune) -> None:
     result = tuned(steps=150, evaluate_every=25, learning_rate=3e-3)
     assert result.tasks[0].after["accuracy"].value >= 0.8
@@ -258,7 +282,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
     tuned: Tune, tmp_path: Path, breaks_at: Callable[[int], None]
 ) -> None:
     breaks_at(13)
-    with pytest.raises(DivergedError, match=r"NaN or infinite at step 13;.* model of step 10"):
+    with pytest.raises(DivergedError, match=r"NaN or infinite at step 13;.*those of step 10"):
         tuned()
     scored = Predictor(tmp_path / "out").score(assignment().dev).measures()
     record = json.loads((tmp_path / "out" / "tuning.json").read_text())
@@ -281,7 +305,7 @@ def test_scores_on_dev_that_are_no_numbers_stop_too(
     """The weights may break in the last step before a look, whose loss was still a number."""
     damaged = ScoringError("the model gave scores that are not finite; copy it again")
     stop_after(monkeypatch, Course, "look", 4, damaged)  # untuned, and at steps 5, 10, 15
-    with pytest.raises(DivergedError, match=r"scores on dev .* by step 15;.* model of step 10"):
+    with pytest.raises(DivergedError, match=r"scores on dev .* by step 15;.*those of step 10"):
         tuned()
     assert Predictor(tmp_path / "out").predict(["a good film"])
 
@@ -344,6 +368,35 @@ def test_an_empty_split_is_refused(tuned: Tune, split: str, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak stays")
+def test_memory_is_that_of_tuning_alone(tuned: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what the process held before, nor the model that is loaded again to be checked."""
+    lot = 300 * 2**20
+    original = shipping.load_model
+
+    def load(*given: Any, **options: Any) -> Any:
+        assert len(b"x" * lot) == lot
+        return original(*given, **options)
+
+    assert len(b"x" * lot) == lot
+    before = peak_memory("cpu")
+    monkeypatch.setattr(shipping, "load_model", load)
+    assert tuned(steps=1).peak_memory < before - lot / 2
+
+
+@pytest.mark.parametrize("tests", [((), ()), ((), examples(8, seed=3))], ids=["none", "second"])
+def test_a_test_split_counts_as_read_where_there_is_one(
+    fresh: Callable[[str], TransformerModel],
+    tmp_path: Path,
+    tests: tuple[tuple[Example, ...], ...],
+) -> None:
+    request = Request((assignment(), assignment(seed=4)), replace(SETTINGS, steps=1), tests=tests)
+    tune(request, lambda: fresh("bert"), tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "tuning.json").read_text())
+    found = record["own_test_reads"], record["test_digest"]
+    assert found == ((1, split_digest(tests[1])) if tests[1] else (0, ""))
+
+
 def test_demonstrations_are_not_learnt(tuned: Tune) -> None:
     shown = examples(2)
     one = replace(
@@ -367,6 +420,15 @@ def test_examples_that_demonstrations_are_chosen_from_are_learnt(tuned: Tune) ->
     assert one.learnt == list(given.train)
     (task,) = tuned(one=one, steps=5).tasks
     assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_head_that_could_not_be_saved_is_refused_before_it_is_trained(
+    tuned: Tune, tmp_path: Path, family: str
+) -> None:
+    with pytest.raises(ModelError, match=r"output layer of its own .* choose another method"):
+        tuned("head", family)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_head_wants_words_of_one_token(tuned: Tune) -> None:

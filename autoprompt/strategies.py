@@ -116,6 +116,8 @@ def search_on_tuned(
 ) -> SearchResult:
     """The second step of `w>p`: the tuned model gets the prompt that suits it best.
 
+    A search that was interrupted there goes on.
+
     Args:
         out: a tuned model's directory; the run is written into it, and its prompt is replaced.
         task: as it was tuned on.
@@ -123,8 +125,16 @@ def search_on_tuned(
         device: as for `load_model`.
     """
     model = load_model(str(out), device=device, dtype="float32")
+    run = out / SEARCH
     result = search(
-        task, space, model, out=out / SEARCH, budget=budget, seed=seed, observer=observer
+        task,
+        space,
+        model,
+        out=run,
+        budget=budget,
+        seed=seed,
+        observer=observer,
+        resume=run.exists(),
     )
     assert result.best.model is not None
     beside = replace(result.best.model, name=BESIDE)

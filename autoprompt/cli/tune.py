@@ -158,6 +158,7 @@ def tune(
         lambda: model_options.model_of(sources[0].prompt, model),  # type: ignore[arg-type, return-value]
         out,
         resume=resume,
+        more=way.strategy == "w>p",
         say=say if is_main() else silent,
     )
     if is_main():
@@ -243,6 +244,7 @@ class _Way:
             result = search_on_tuned(
                 directory.path, task, space, self.budget, seed, observer, device
             )
+        directory.finish()
         return {"verdict": str(result.verdict), "best": result.best.to_dict()}
 
 

@@ -123,6 +123,7 @@ def tune(
     out: str | Path,
     *,
     resume: bool = False,
+    more: bool = False,
     say: Say = silent,
 ) -> TuningResult:
     """Tune a model through its prompts, and write it as a directory.
@@ -132,6 +133,8 @@ def tune(
         fresh: loads the language model; what it returns is changed.
         out: the directory to write.
         resume: go on with an interrupted tuning there.
+        more: something follows that may be interrupted too: what a resumed run needs stays there
+            until `TunedDirectory.finish`.
         say: takes lines about the progress.
 
     Raises:
@@ -156,7 +159,8 @@ def tune(
         result = ship(
             job.request, job.model, job.method, trained, job.untuned, directory, request.origins
         )
-        directory.finish()
+        if trained.diverged or not more:
+            directory.finish()
     if trained.diverged:
         rate = job.request.settings.rate
         raise DivergedError(

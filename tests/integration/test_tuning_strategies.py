@@ -9,7 +9,9 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import Ended, autoprompt
+from run_files import stop_after
 
+from autoprompt import strategies
 from autoprompt.prompts import Prompt
 
 QUICK = ("--steps", 6, "--evaluate-every", 3, "--learning-rate", "3e-3")
@@ -80,6 +82,26 @@ def test_a_search_on_the_tuned_model(
     assert Prompt.load(out / "prompt.json").digest == best.digest
     predicted = autoprompt("predict", out, "--data", "-", stdin=b"a good film\n")
     assert predicted.code == 0, predicted.err
+
+
+@pytest.mark.slow
+def test_a_search_on_the_tuned_model_that_was_killed_goes_on(
+    tune: Callable[..., Ended], space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("--strategy", "w>p", "--space", space)
+    with monkeypatch.context() as patch:
+        stop_after(patch, strategies, "search", 1, KeyboardInterrupt())
+        assert tune(*given).code == 130
+    out = tmp_path / "out"
+    before = Prompt.load(out / "prompt.json")
+    assert before.lineage[-1].how == "tuned (full)"  # a whole model already
+    ended = tune(*given, "--resume")
+    assert ended.code == 0, ended.err
+    assert "Step" not in ended.err  # it was not tuned again
+    found = Prompt.load(out / "prompt.json")
+    assert found.digest == Prompt.load(out / "search" / "best.json").digest
+    assert not (out / "settings.json").exists()
+    assert tune(*given, "--resume").code == 2
 
 
 def test_examples_of_the_runs_test_are_not_tuned_on(run: Path, task: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def tf_idf(task: Any, truth: Sequence[Example], _model: str, _seed: int) -> Base
     """Words and pairs of words, weighted; logistic regression."""
     started = time.monotonic()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    vectorizer.fit([_joined(example) for example in task.train])
+    vectorizer.fit([_joined(example) for example in (*task.train, *task.dev)])
 
     def features(examples: Sequence[Example]) -> Any:
         return vectorizer.transform([_joined(example) for example in examples])
@@ -70,6 +70,7 @@ def sentence_embedding(task: Any, truth: Sequence[Example], model: str, seed: in
     optimizer = torch.optim.AdamW(body.parameters(), lr=RATE, weight_decay=0.01)
     steps = len(pairs) // BATCH
     schedule = _linear(optimizer, steps)
+    trained: list[torch.nn.Parameter] = []  # a pooler is loaded with the body, and not used
     body.train()
     for step in range(steps):
         part = pairs[step * BATCH : (step + 1) * BATCH]
@@ -79,7 +80,8 @@ def sentence_embedding(task: Any, truth: Sequence[Example], model: str, seed: in
         target = torch.tensor([float(pair[2]) for pair in part])
         loss = (torch.cosine_similarity(first, second) - target).square().mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(body.parameters(), 1.0)
+        trained = [each for each in body.parameters() if each.grad is not None]
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
@@ -94,7 +96,7 @@ def sentence_embedding(task: Any, truth: Sequence[Example], model: str, seed: in
         return torch.nn.functional.normalize(torch.cat(parts)).numpy()
 
     head = _regression(task, features)
-    size = head.coef_.size + head.intercept_.size + sum(p.numel() for p in body.parameters())
+    size = head.coef_.size + head.intercept_.size + sum(each.numel() for each in trained)
     return Baseline(list(head.predict(features(truth))), size, time.monotonic() - started, 4 * size)
 
 

@@ -4,8 +4,9 @@
 
 Phase "dev" is for choosing defaults: draws 1 to 5, and the tasks' dev files for the truth; no test
 file is opened. Phase "test" makes the table: draws 13, 21, 42, 87 and 100, and the test files.
-A search is run once for each task and draw; finished rows are kept in WORK, so that an interrupted
-command goes on where it stopped. Each row is measured in a process of its own, for its memory.
+Searches come first, one for each task and draw; finished rows are kept in WORK, so that an
+interrupted command goes on where it stopped. Each search and each row has a process of its own, for
+its memory.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--phase", choices=DRAWS, default="test")
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), help="of the table")
+    parser.add_argument(
+        "--rows", nargs="*", default=list(ROWS), choices=ROWS, metavar="ROW", help="of the table"
+    )
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
     parser.add_argument("--draws", nargs="*", type=int)
     parser.add_argument("--forwards", type=int, default=FORWARDS, help="of a search")
@@ -79,6 +82,9 @@ def main() -> None:
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     kept = given.work / f"tuning-{given.phase}.jsonl"
+    changes = dict(_number(one) for one in given.set)
+    if any(settings_of(row) != (given.forwards, changes) for row in rows_of(kept)):
+        parser.error(f"{kept} has rows with another --forwards or --set; name another --work")
     done = {(r["task"], r["row"], r["draw"]) for r in rows_of(kept)}
     draws = given.draws or DRAWS[given.phase]
     jobs = [
@@ -88,19 +94,15 @@ def main() -> None:
         for task in given.tasks
         if (task, row, draw) not in done
     ]
-    options = (
-        given.datasets,
-        given.model,
-        given.work,
-        given.phase,
-        given.forwards,
-        dict(_number(one) for one in given.set),
-    )
+    searches = sorted({(task, draw) for task, row, draw in jobs if row not in BASELINES})
+    options = (given.datasets, given.model, given.work, given.phase, given.forwards, changes)
     context = multiprocessing.get_context("spawn")
     with (
         context.Pool(given.processes, _prepare, options, maxtasksperchild=1) as pool,
         kept.open("a") as out,
     ):
+        for run in pool.imap_unordered(searched, searches):
+            print("searched:", run.name, flush=True)
         for row in pool.imap_unordered(measured, jobs):
             out.write(json.dumps(row) + "\n")
             out.flush()
@@ -110,6 +112,11 @@ def main() -> None:
     write(
         rows_of(kept), given.phase, Path(__file__).parent if given.phase == "test" else given.work
     )
+
+
+def settings_of(row: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Forwards of the search and changes to the defaults of tuning that a row was made with."""
+    return row.get("forwards", FORWARDS), row.get("changes", {})
 
 
 def _number(text: str) -> tuple[str, float]:
@@ -122,7 +129,10 @@ def _prepare(
 ) -> None:
     import torch
 
+    from autoprompt.cli.console import quiet_libraries
+
     torch.set_num_threads(1)
+    quiet_libraries()
     _given.update(
         datasets=datasets, model=model, work=work, phase=phase, forwards=forwards, changes=changes
     )
@@ -132,10 +142,11 @@ def measured(job: Job) -> dict[str, Any]:
     """One row of one draw of a task."""
     name, row, draw = job
     task, truth = material(_given["datasets"] / name, draw, _given["phase"])
-    found = {"task": name, "row": row, "draw": draw, "n": len(truth)}
+    settings = {"forwards": _given["forwards"], "changes": _given["changes"]}
+    found = {"task": name, "row": row, "draw": draw, "n": len(truth), **settings}
     if row in BASELINES:
         return {**found, **_baseline(row, task, truth, draw)}
-    run = _searched(name, task, draw)
+    run = _run_of(name, draw)
     if row in TUNED:
         return {**found, **_tuned(TUNED[row], row, name, task, truth, draw, run)}
     return {**found, **_prompted(row, task, truth, run)}
@@ -157,17 +168,21 @@ def _baseline(row: str, task: Any, truth: Any, draw: int) -> dict[str, Any]:
     }
 
 
-def _searched(name: str, task: Any, draw: int) -> Path:
-    """The run of a task's draw, searched by whoever comes first."""
+def searched(job: tuple[str, int]) -> Path:
+    """The run of a task's draw, and beside it the memory that it took."""
     from filelock import FileLock
 
     import autoprompt
+    from autoprompt.files import write_atomically
     from autoprompt.searching.budget import Budget
+    from autoprompt.tuning.memory import peak_memory
 
-    folder = _given["work"] / "runs" / f"{_given['phase']}-{name}-{draw}"
+    name, draw = job
+    folder = _run_of(name, draw)
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "best.json").is_file():
+            task, _ = material(_given["datasets"] / name, draw, _given["phase"])
             autoprompt.search(
                 task,
                 autoprompt.SearchSpace.load(TASKS[name]),
@@ -177,7 +192,16 @@ def _searched(name: str, task: Any, draw: int) -> Path:
                 seed=draw,
                 resume=folder.exists(),
             )
-    return Path(folder)
+            write_atomically(_memory_of(folder), str(peak_memory("cpu")))
+    return folder
+
+
+def _run_of(name: str, draw: int) -> Path:
+    return Path(_given["work"] / "runs" / f"{_given['phase']}-{name}-{draw}")
+
+
+def _memory_of(run: Path) -> Path:
+    return run.with_name(f"{run.name}.memory")
 
 
 def _prompted(row: str, task: Any, truth: Any, run: Path) -> dict[str, Any]:
@@ -190,11 +214,14 @@ def _prompted(row: str, task: Any, truth: Any, run: Path) -> dict[str, Any]:
     prompt = Source.of(run, seed=row == EXPERT).prompt
     scored = Predictor(prompt, _model()).score(truth)
     known = next(one for one in compared(run) if (one.name == EXPERT_ROW) is (row == EXPERT))
+    memory, search = peak_memory("cpu"), _memory_of(run)
+    if row != EXPERT and search.is_file():
+        memory = max(memory, int(search.read_text()))
     return {
         "accuracy": scored.metric("accuracy"),
         "parameters": 0,
         "seconds": known.seconds,
-        "peak memory": peak_memory("cpu"),
+        "peak memory": memory,
         "bytes": known.bytes_to_ship,
         "examples": 0 if row == EXPERT else len(task.train) + len(task.dev),
         "knowledge": 1.0,

@@ -11,36 +11,47 @@ import numpy as np
 
 from autoprompt.searching.verdict import holm
 from autoprompt.tuning.comparison import size
-from experiments.fewshot.tuning import DEFAULT, FORWARDS, ROWS, TASKS
+from experiments.fewshot.run import DRAWS, TASKS
+from experiments.fewshot.tuning import DEFAULT, ROWS, settings_of
 
 HEAD = """# Prompting against tuning, on few-shot tasks
 
 16 train and 16 dev examples a label; draws {draws}. Accuracy in float32 on {truth}, mean and
 standard deviation over draws. "Searched prompt" is the winner of a search of {forwards:,} forwards
 in the shipped space; expert prompts are each run's best seed. Tuned rows have the defaults of
-`autoprompt tune`, stop by dev cross-entropy, and ship the weights that were best there. Baselines
-choose their one number on dev. Knowledge is the pseudo-perplexity on 200 ordinary sentences after
-tuning over that before; examples are the labelled ones that a row has seen, the mean over tasks.
-Seconds are of training alone (of the search in its row), on one thread.
+`autoprompt tune`{changes}, stop by dev cross-entropy, and ship the weights that were best there.
+Baselines choose their one number on dev. Knowledge is the pseudo-perplexity on 200 ordinary
+sentences after tuning over that before; examples are the labelled ones that a row has seen, the
+mean over tasks. Seconds are of training alone (of the search in its row), on one thread.
 """
 Row = dict[str, Any]
 
 
 def write(rows: Sequence[Row], phase: str, folder: Path) -> None:
-    """Write TUNING.md and tuning.json."""
+    """Write TUNING.md and tuning.json.
+
+    Args:
+        rows: one at least, all with the same settings.
+        phase: "dev" or "test".
+        folder: where to.
+    """
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
     names = [name for name in ROWS if any(row["row"] == name for row in rows)]
     draws = sorted({row["draw"] for row in rows})
+    forwards, changes = settings_of(rows[0])
     sizes = ", ".join(f"{t}: {next(r['n'] for r in rows if r['task'] == t)}" for t in tasks)
     lines = [
         HEAD.format(
             draws=", ".join(map(str, draws)),
             truth=f"the {phase} files ({sizes} examples)",
-            forwards=FORWARDS,
+            forwards=forwards,
+            changes=f" but for {', '.join(f'{k} {v}' for k, v in changes.items())}"
+            if changes
+            else "",
         )
     ]
-    if len(rows) < len(tasks) * len(names) * len(draws) or len(names) < len(ROWS):
-        whole = len(TASKS) * len(ROWS) * len(draws)
+    whole = len(TASKS) * len(ROWS) * len(DRAWS[phase])
+    if len(rows) < whole:
         lines.append(f"**Not finished: {len(rows)} of {whole} rows. They do not compare yet.**\n")
     lines += [
         f"| way | {' | '.join(tasks)} | mean | trained | seconds | peak memory | to ship | "

@@ -45,7 +45,7 @@ def compare(
         from autoprompt.cli.console import quiet_libraries
 
         quiet_libraries()
-        rows = _with_retention(rows, tuned, general_text, model_options)
+        rows = _with_retention(rows, general_text, model_options)
     chosen, reason = recommendation(rows)
     notes = notes_on(rows)
     if as_json:
@@ -62,9 +62,7 @@ def compare(
     click.echo(f"\nUse the {chosen.name} ({chosen.place}): {reason}.")
 
 
-def _with_retention(
-    rows: list[Row], tuned: list[Path], general_text: str, model_options: ModelOptions
-) -> list[Row]:
+def _with_retention(rows: list[Row], general_text: str, model_options: ModelOptions) -> list[Row]:
     """The rows with what each model still knows; a prompt leaves its model as it is."""
     from autoprompt.cli.console import say
     from autoprompt.models.loading import load_model
@@ -85,12 +83,13 @@ def _with_retention(
             known[key] = pseudo_perplexity(model, texts)
         return known[key]
 
+    tuned = dict.fromkeys(row.needs for row in rows if row.needs is not None)
     pairs = {path: (measured(*base_of(path)), measured(str(path))) for path in tuned}
     bases = {before for before, _ in pairs.values()}
     result = []
     for row in rows:
-        if row.place in pairs:
-            row = replace(row, retention=Retention(*pairs[row.place]))
+        if row.needs is not None:
+            row = replace(row, retention=Retention(*pairs[row.needs]))
         elif len(bases) == 1:
             (before,) = bases
             row = replace(row, retention=Retention(before, before))

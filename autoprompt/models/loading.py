@@ -296,7 +296,10 @@ def clear_errors(name: str, what: str, local: bool) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' report of missing keys away: `check_weights` says it as an error."""
+    """Keep away transformers' progress bars and its report of missing keys.
+
+    What is missing `check_weights` says as an error.
+    """
     transformers_logging: Any = importlib.import_module("transformers.utils.logging")
     level = transformers_logging.get_verbosity()
     bar = transformers_logging.is_progress_bar_enabled()

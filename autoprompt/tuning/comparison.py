@@ -41,6 +41,7 @@ class Row:
         bytes_to_ship: for the task, beside the base model where that is enough.
         examples: labelled ones that it took.
         retention: what the model still knows; None where it was not measured.
+        needs: the directory of the tuned model that it needs; None where the base model serves.
     """
 
     name: str
@@ -55,10 +56,12 @@ class Row:
     bytes_to_ship: int
     examples: int
     retention: Retention | None = None
+    needs: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {**asdict(self), "place": str(self.place)}
+        needs = str(self.needs) if self.needs else None
+        return {**asdict(self), "place": str(self.place), "needs": needs}
 
 
 def rows_of(place: Path) -> list[Row]:
@@ -90,8 +93,7 @@ def on_one_split(rows: Sequence[Row], tuned: Sequence[Path]) -> list[Row]:
                 known[task["prompt"]] = Measure(**found)
     result = []
     for row in rows:
-        digest = _digest_of(row)
-        if row.parameters == 0 and digest in known:
+        if row.needs is None and (digest := _digest_of(row)) in known:
             row = replace(row, selection=known[digest])
         result.append(row)
     return result
@@ -171,22 +173,33 @@ def _search_rows(place: Path) -> list[Row]:
         (SEARCHED, prompt_file(place), "winner"),
     ):
         prompt, expert = Prompt.load(file), name == EXPERT
+        needs = _tuned_model_of(prompt)
+        tuned = _record(needs) if needs else {}
+        first = (tuned.get("tasks") or [{}])[0]
+        sizes_of_search = sizes.get("train", 0) + sizes.get("dev", 0)
         rows.append(
             Row(
-                name=name,
+                name=f"{name} on a tuned model" if needs else name,
                 place=place,
                 metric=verdict["metric"],
                 selection=Measure(**prompt.scores["selection"][verdict["metric"]]),
                 test=Measure(**verdict[side]),
                 test_digest=verdict["test_digest"],
-                parameters=0,
-                seconds=0.0 if expert else float(ledger["seconds"]),
+                parameters=tuned.get("parameters", 0),
+                seconds=tuned.get("seconds", 0.0) + (0.0 if expert else float(ledger["seconds"])),
                 peak_memory=None,
-                bytes_to_ship=file.stat().st_size,
-                examples=0 if expert else sizes.get("train", 0) + sizes.get("dev", 0),
+                bytes_to_ship=file.stat().st_size + tuned.get("bytes_to_ship", 0),
+                examples=max(first.get("examples", 0), 0 if expert else sizes_of_search),
+                needs=needs,
             )
         )
     return rows
+
+
+def _tuned_model_of(prompt: Prompt) -> Path | None:
+    """The tuned model that a prompt was found on, as strategy `w>p` does; None for a base model."""
+    place = Path(prompt.model.name) if prompt.model else None
+    return place if place and TunedDirectory(place).record.is_file() else None
 
 
 def _tuned_rows(place: Path) -> list[Row]:
@@ -214,6 +227,7 @@ def _tuned_rows(place: Path) -> list[Row]:
                 peak_memory=record["peak_memory"],
                 bytes_to_ship=record["bytes_to_ship"],
                 examples=task["examples"],
+                needs=place,
             )
         )
     return rows
@@ -234,6 +248,7 @@ def base_of(place: Path) -> tuple[str, str]:
 
 
 def _digest_of(row: Row) -> str:
+    """Of the prompt of a search's row; "" for others."""
     if row.name == EXPERT:
         return str(verdict_of(row.place)["baseline_prompt"])
     return str(verdict_of(row.place)["winner_prompt"]) if row.name == SEARCHED else ""

@@ -13,6 +13,7 @@ from autoprompt.errors import ModelError
 from autoprompt.files import write_atomically, write_json
 from autoprompt.models.adapters import CONFIG, LORA, SOFT, TASK_TYPES, WEIGHTS, peft, quiet_peft
 from autoprompt.models.label_rows import LabelRows, attach_label_rows
+from autoprompt.models.loading import quiet
 from autoprompt.models.soft import SoftEmbedding, attach_soft_prompt, embedded
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Prompt
@@ -59,7 +60,8 @@ class Full:
         caching = getattr(config, "use_cache", None)
         if model.identity.family == "causal":
             config.use_cache = True  # it is off here only because nothing is generated
-        model.module.save_pretrained(folder)
+        with quiet():
+            model.module.save_pretrained(folder)
         if caching is not None:
             config.use_cache = caching
         model.encoder.tokenizer.save_pretrained(folder)

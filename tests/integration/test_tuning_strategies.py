@@ -82,6 +82,20 @@ def test_a_search_on_the_tuned_model(
     assert Prompt.load(out / "prompt.json").digest == best.digest
     predicted = autoprompt("predict", out, "--data", "-", stdin=b"a good film\n")
     assert predicted.code == 0, predicted.err
+    text = tmp_path / "general.txt"
+    text.write_text("the film was a good story .\n")
+    compared = autoprompt("compare", out, out / "search", "--general-text", text, "--json")
+    tuned, *rows = json.loads(compared.out)["rows"]
+    assert [row["name"] for row in rows] == [
+        "expert prompt on a tuned model",
+        "searched prompt on a tuned model",
+    ]
+    for row in rows:  # what they need counts too, and they have their own values
+        assert row["parameters"] == tuned["parameters"]
+        assert row["bytes_to_ship"] > tuned["bytes_to_ship"]
+        assert row["examples"] == tuned["examples"]
+        assert row["retention"] == tuned["retention"]
+    assert {row["selection"]["n"] for row in rows} == {96}
 
 
 @pytest.mark.slow

@@ -112,9 +112,12 @@ def test_methods_train_what_they_say(tuned: Tune) -> None:
     assert counts["soft"] < counts["bitfit"] < counts["lora"] < counts["full"]
 
 
-def test_an_ordinary_directory_loads_without_us(tuned: Tune) -> None:
+def test_an_ordinary_directory_loads_without_us(
+    tuned: Tune, capfd: pytest.CaptureFixture[str]
+) -> None:
     for method in ("full", "head"):
         out = tuned(method, out=method).out
+        assert "Writing" not in capfd.readouterr().err  # no progress bars of libraries
         model = transformers.AutoModelForMaskedLM.from_pretrained(out).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(out)
         (one, *_) = assignment().dev

@@ -77,7 +77,8 @@ def over_folds(count: int) -> Plan:
 
     Train and dev are cut anew. What a fold scores of its own examples, which it was not fitted on
     but stopped by, is what is known of the result: it is `Trained.held_out`. The untuned model is
-    measured on the same ones.
+    measured on the same ones. The mean itself has no such examples left: where even on those that
+    most folds were fitted on it is worse than they are on held-out ones, `Trained.weights` says so.
 
     Args:
         count: how many, two at least.
@@ -101,11 +102,14 @@ def over_folds(count: int) -> Plan:
             scored.append([scores_of(course.model, one) for one in own.assignments])
         mean = _mean_of([member.values for member in members])
         course.put(settings, mean)
+        everything = [replace(one, dev=(*one.learnt, *one.dev)) for one in course.assignments]
+        of_mean = course.with_examples(everything).look()[DECIDES]
+        after = float(np.mean([member.after for member in members]))
         return replace(
             members[0],
             values=mean,
             before=float(np.mean([member.before for member in members])),
-            after=float(np.mean([member.after for member in members])),
+            after=after,
             step=max(member.step for member in members),
             steps=sum(member.steps for member in members),
             seconds=sum(member.seconds for member in members),
@@ -114,7 +118,9 @@ def over_folds(count: int) -> Plan:
             held_out_before=_by_task(untuned),
             details={
                 "plan": f"{count} folds",
-                "weights": f"the mean over {count} folds",
+                "weights": f"the mean over {count} folds"
+                + (", which is worse than they are" if of_mean > after else ""),
+                "cross_entropy_of_the_mean": of_mean,
                 "steps_of_each": [member.step for member in members],
                 "cross_entropy_of_each": [member.after for member in members],
             },

@@ -19,6 +19,7 @@ from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
 from autoprompt.tasks.examples import Example, split_digest
+from autoprompt.tuning import plans
 from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_weights
 from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
@@ -105,6 +106,20 @@ def test_one_fold_or_seed_is_none(count: int) -> None:
     for plan in (over_folds, over_seeds):
         with pytest.raises(InputError, match="two at least"):
             plan(count)
+
+
+def test_a_mean_of_folds_that_is_worse_than_they_are_is_told(
+    tuned: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = tuned("good", plan=over_folds(2)).trained
+    assert trained.weights == "the mean over 2 folds"
+    assert trained.details["cross_entropy_of_the_mean"] < trained.after
+    original = plans._mean_of
+    monkeypatch.setattr(
+        plans, "_mean_of", lambda given: {name: -2 * one for name, one in original(given).items()}
+    )
+    trained = tuned("bad", plan=over_folds(2)).trained
+    assert trained.weights == "the mean over 2 folds, which is worse than they are"
 
 
 def test_a_fold_that_diverges_is_told(tuned: Tune, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,11 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
             "selection values rest on different numbers of examples (n): a search scores prompts "
             "on train and dev, a tuning on dev alone, one over folds on both"
         )
+    if any(row.name == EXPERT for row in rows):
+        found.append(
+            "the expert prompt is the best of its search's seeds; which one that is took the "
+            "examples of the search, a seed by itself takes none"
+        )
     return found
 
 

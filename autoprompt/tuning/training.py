@@ -185,7 +185,7 @@ class Course:
             if diverged:
                 raise DivergedError(
                     f"{diverged}, before any checkpoint was better than the untuned model; lower "
-                    f"the learning rate ({settings.rate:g})"
+                    f"the learning rate ({settings.rate:g}), with another --out"
                 )
         reason = STEPS if state.global_step >= settings.steps else PATIENCE
         return Trained(
@@ -257,9 +257,24 @@ class Course:
             bf16=settings.precision == "bfloat16",
             fp16=settings.precision == "float16",
         )
+        if workers == 1:
+            check_gpu(self.model.module.device, arguments.device)
         if arguments.n_gpu > 1:  # the model is on one; several want a process each
             arguments._n_gpu = 1
         return arguments
+
+
+def check_gpu(asked: torch.device, used: torch.device) -> None:
+    """Refuse a GPU that is not the one that the Trainer uses: the first that the process sees.
+
+    Raises:
+        InputError: it is another one.
+    """
+    if asked.type == "cuda" and (asked.index or 0) != (used.index or 0):
+        raise InputError(
+            f"a tuning runs on the first GPU that its process sees, not on {asked}; set "
+            f"CUDA_VISIBLE_DEVICES={asked.index} and give --device cuda"
+        )
 
 
 class _Told(transformers.TrainerCallback):

@@ -19,7 +19,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoprompt.errors import InputError, ModelError, SearchError
+from autoprompt.errors import DivergedError, InputError, ModelError, ScoringError, SearchError
 from autoprompt.seeding import derive_seed
 from autoprompt.tuning.settings import LEARNING_RATES, TuningSettings
 from autoprompt.tuning.storage import tuning_study
@@ -127,7 +127,7 @@ class Trials:
         trial.set_user_attr(SETTINGS, chosen.to_dict())
         try:
             trained = run(chosen, folder / f"trial-{number}")
-        except (SearchError, ModelError) as error:
+        except (DivergedError, ScoringError, ModelError) as error:
             trial.set_user_attr("failure", str(error))
             study.tell(trial, state=TrialState.FAIL)
             return

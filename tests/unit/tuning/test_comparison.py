@@ -9,7 +9,7 @@ import pytest
 
 from autoprompt.errors import InputError, RunDirectoryError
 from autoprompt.scoring.metrics import Measure, wilson
-from autoprompt.tuning.comparison import Row, notes_on, recommendation, rows_of, size
+from autoprompt.tuning.comparison import EXPERT, Row, notes_on, recommendation, rows_of, size
 from autoprompt.tuning.retention import Retention
 
 
@@ -67,6 +67,7 @@ def test_nothing_to_compare_and_foreign_directories(tmp_path: Path) -> None:
 def test_notes_tell_what_does_not_compare() -> None:
     assert notes_on([row("a", 5), row("b", 6)]) == []
     other = replace(row("b", 6, n=50, test_digest="u"), metric="macro_f1")
+    assert "best of its search's seeds" in notes_on([row(EXPERT, 5)])[0]
     notes = notes_on([row("a", 5), other])
     assert len(notes) == 3
     assert "different test splits" in notes[1]

@@ -36,7 +36,7 @@ from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
-from autoprompt.tuning.training import Course
+from autoprompt.tuning.training import Course, check_gpu
 from autoprompt.tuning.tuning import Request, tune
 
 RATES = {"full": 3e-3, "head": 1e-2, "bitfit": 1e-2, "lora": 1e-2, "soft": 1e-1}
@@ -110,6 +110,13 @@ def test_methods_train_what_they_say(tuned: Tune) -> None:
     assert counts["bitfit"] == biases
     assert counts["soft"] == 4 * 32  # "it was", "terrible great"
     assert counts["soft"] < counts["bitfit"] < counts["lora"] < counts["full"]
+
+
+def test_a_gpu_that_the_trainer_does_not_use_is_refused() -> None:
+    for asked, used in (("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:0", "cuda:0")):
+        check_gpu(torch.device(asked), torch.device(used))
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES=1"):
+        check_gpu(torch.device("cuda:1"), torch.device("cuda:0"))
 
 
 def test_an_ordinary_directory_loads_without_us(

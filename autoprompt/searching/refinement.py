@@ -99,16 +99,16 @@ class Refiner:
 
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
-        variants = self.runner.variants()
+        variants = self.runner.costs.variants
         tokens = max(self.plan.max_tokens, self.runner.table.trigger_tokens)
         step = self.settings.most_forwards(variants, tokens)
         # The words that lead the gradient are fitted to where the step begins.
         leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
-        return step + leading + self.runner.most_forwards()
+        return step + leading + self.runner.costs.most_forwards()
 
     def most_in_steps(self) -> int:
         """The most that a step takes beside its exact rescoring."""
-        return self.most_forwards() - self.settings.most_forwards(self.runner.variants(), 0)
+        return self.most_forwards() - self.settings.most_forwards(self.runner.costs.variants, 0)
 
     def next_line(
         self,
@@ -163,7 +163,7 @@ class Refiner:
         search = TriggerSearch(
             self.model,
             Frame(slots.template),
-            runner.prompt_of(leading).verbalizer,
+            runner.fitter.prompt_of(leading).verbalizer,
             runner.data.fit,
             runner.data.fit_gold,
             self.settings,
@@ -209,11 +209,11 @@ class Refiner:
         runner = self.runner
         scorer, data = runner.scorer, runner.data
         all_folds = data.folds if data.fit_count else np.zeros(len(data.fit), dtype=np.int64)
-        single = scorer.single_tokens(runner.bare_frame(start))
+        single = scorer.single_tokens(runner.fitter.bare_frame(start))
         column = {word: place for place, word in enumerate(single)}
         candidates = {
             label: [word for word in words if word in column]
-            for label, words in runner.candidates.items()
+            for label, words in runner.fitter.label_candidates.items()
         }
 
         def loss(word_scores: NDArray[np.float32], rows: Ints) -> float:

@@ -159,7 +159,7 @@ class Stages:
         """The most forwards that a trial takes."""
         if kind == REFINED and self.refiner is not None:
             return self.refiner.most_forwards()
-        return self.runner.most_forwards()
+        return self.runner.costs.most_forwards()
 
     def _is_time_to_refine(self, done: Done, budget: Budget) -> bool:
         begun = self._lines_from(done.records, done.running) is not None
@@ -170,7 +170,7 @@ class Stages:
     def most_forwards(self) -> int:
         """The most that one trial of any kind takes."""
         refined = self.refiner.most_forwards() if self.refiner else 0
-        return max(self.runner.most_forwards(), refined)
+        return max(self.runner.costs.most_forwards(), refined)
 
     # -- a recipe's own prompts, and the model's templates -----------------------------------------
 
@@ -325,7 +325,7 @@ def _by_step(records: Sequence[Record]) -> list[Record]:
 
 def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:
     """Steps that are small enough for a budget to allow `FEWEST_STEPS` of them."""
-    settings, variants = refiner.settings, refiner.runner.variants()
+    settings, variants = refiner.settings, refiner.runner.costs.variants
     room = int(forwards * (1 - share)) // FEWEST_STEPS - refiner.most_in_steps()
     small = max(settings.batch // 2, FOLDS * len(refiner.runner.task.labels))
     sizes = ((settings.batch, settings.beam), (settings.batch, 1), (small, 1))

@@ -281,7 +281,8 @@ class StudyLoop(Knowledge):
         return self._claims.claim(index, kind, self._sampler(index), fixed, number, lines_from)
 
     def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
-        likely = self.budget.likely_trials(len(self.runner.data.examples) * self.runner.variants())
+        forwards = len(self.runner.data.examples) * self.runner.costs.variants
+        likely = self.budget.likely_trials(forwards)
         startup = min(max(STARTUP[0], likely // 3), STARTUP[1])
         seed = derive_seed(self.seed, "sampler", index)
         if self._repeats() >= STUCK:

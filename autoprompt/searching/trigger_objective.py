@@ -20,7 +20,7 @@ from autoprompt.scoring.label_scores import Floats, label_scores
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import Ints
 from autoprompt.scoring.word_scores import word_log_probabilities
-from autoprompt.searching.trigger_slots import blank, split_by_slot
+from autoprompt.searching.trigger_slots import blank_frame, split_by_slot
 from autoprompt.tasks.examples import Example
 from autoprompt.verbalizers import Verbalizer
 
@@ -237,7 +237,8 @@ class TriggerObjective:
 
     def _words_by_length(self) -> dict[int, tuple[Ints, Ints]]:
         """Number of tokens -> (columns among all words, ids of shape `(words, tokens)`)."""
-        first = self._framed((blank(self.model.encoder),) * sum(self.frame.template.trigger_counts))
+        blanks = blank_frame(self.model.encoder, self.frame.template).triggers
+        first = replace(self.frame, triggers=blanks)
         found: dict[int, list[tuple[int, Ids]]] = {}
         for column, word in enumerate(self.verbalizer.all_words):
             ids = self.model.encoder.word_ids(first, word)

@@ -8,21 +8,20 @@ from typing import Any
 
 import optuna
 import pytest
+import tiny_search
+from tiny_search import scored, task
 
 from autoprompt.errors import InputError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.pipeline import search
 from autoprompt.progress import Observer
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import stages
 from autoprompt.searching.budget import MAX_REPEATS, NO_NEW, Budget
-from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.generation import Generated
-from autoprompt.searching.racing import Race
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record, Running
-from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.stages import (
     COMPOSED,
     EXHAUSTED,
@@ -35,11 +34,8 @@ from autoprompt.searching.stages import (
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
-from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import Example
-from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
 
 HEAD = """
@@ -68,40 +64,14 @@ WORDS = "label_words: {candidates: {neg: [dull, slow], pos: [fine, warm]}}\n"
 FAST = Recipe(triggers=TriggerSettings(candidates=4, batch=8))
 
 
-def task(train: int = 8, dev: int = 12) -> Task:
-    """A task of texts that no two are alike."""
-    words = ["film", "book", "plot", "acting", "was", "is", "very", "team"]
-    labels = ("neg", "pos")
-    rows = [
-        Example({"text": f"{words[n % 8]} {words[(n * 3 + n // 8) % 8]} {n}"}, labels[n % 2])
-        for n in range(train + dev + 8)
-    ]
-    return Task(
-        name="tiny",
-        fields=("text",),
-        labels=labels,
-        metric="accuracy",
-        train=tuple(rows[:train]),
-        dev=tuple(rows[train : train + dev]),
-        test=tuple(rows[train + dev :]),
-    )
-
-
 def runner_of(model: MaskedLanguageModel, text: str = SPACE, recipe: Recipe = FAST) -> TrialRunner:
-    """Scores candidates, as the pipeline wires it."""
-    own = task()
-    space = SearchSpace.parse(text).restricted(own.fields, own.labels)
-    table = CandidateTable(recipe.narrowed(space))
-    data = SelectionData.of(own, 0)
-    words = words_to_score(table, model, data.fit)
-    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
-    return TrialRunner(own, data, table, scorer, 0, words.by_label)
+    """Scores candidates of a space as a recipe takes it."""
+    return tiny_search.runner_of(model, text, narrowed=recipe.narrowed)
 
 
 def record(runner: TrialRunner, proposal: int, candidate: Candidate, **state: Any) -> Record:
     """The record of a candidate that is scored."""
-    examples = len(runner.data.examples)
-    outcome = runner.run(candidate, Race(examples), lambda _: None, droppable=False)
+    outcome = scored(runner, candidate)
     line = state or None
     return Record(proposal, replace(outcome, line=line), None, outcome.spent, {}, line)
 
@@ -177,7 +147,7 @@ def test_a_recipe_that_does_not_compose_refines_at_once(
 def test_composing_goes_on_where_no_step_fits(runner: TrialRunner, seeds: list[Record]) -> None:
     found = Stages(runner, FAST)
     assert found.refiner is not None
-    composed, step = runner.most_forwards(), found.refiner.most_forwards()
+    composed, step = runner.costs.most_forwards(), found.refiner.most_forwards()
     assert composed < step
     budget = Budget(forwards=10**6)
     assert found.next_kind(done(seeds, 10**6 - step), budget) == (REFINED, "")
@@ -257,7 +227,7 @@ def test_a_first_prompt_that_does_not_fit_ends_the_search(
     found = Stages(runner, recipe)
     records = seeds_of(runner)
     found.write_templates(optuna.create_study(), records)
-    most = runner.most_forwards()
+    most = runner.costs.most_forwards()
     assert found.next_kind(done(records, 1000 - most), Budget(forwards=1000))[0] == FIRST
     late = found.next_kind(done(records, 1001 - most), Budget(forwards=1000))
     assert late == (None, "forwards")
@@ -474,7 +444,7 @@ def seen(records: list[Record], *running: Running, forwards: int = 0, index: int
 
 def test_what_others_are_at_counts_as_spent(runner: TrialRunner, seeds: list[Record]) -> None:
     found = Stages(runner, replace(FAST, share_before_triggers=2.0))
-    most = runner.most_forwards()
+    most = runner.costs.most_forwards()
     others = (Running(2, COMPOSED), Running(3, COMPOSED))
     budget = Budget(trials=5)
     assert found.next_kind(seen(seeds, *others, index=4), budget) == (COMPOSED, "")
@@ -491,7 +461,7 @@ def test_a_step_of_another_worker_counts_as_much_as_a_step_may_take(
     found = Stages(runner, FAST)
     assert found.refiner is not None
     step = found.refiner.most_forwards()
-    assert found.bound(REFINED) == step > found.bound(COMPOSED) == runner.most_forwards()
+    assert found.bound(REFINED) == step > found.bound(COMPOSED) == runner.costs.most_forwards()
     running = Running(2, REFINED, 0, 2)
     budget = Budget(forwards=2 * step)
     used = seen(seeds, running, forwards=step, index=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -19,13 +18,11 @@ from autoprompt.scoring.ledger import Spent
 from autoprompt.searching import stages
 from autoprompt.searching.budget import MAX_REPEATS, NO_NEW, Budget
 from autoprompt.searching.candidates import Candidate
-from autoprompt.searching.generation import Generated
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record, Running
 from autoprompt.searching.stages import (
     COMPOSED,
     EXHAUSTED,
-    FILL_EXAMPLES,
     FIRST,
     REFINED,
     SEED,
@@ -36,7 +33,6 @@ from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
-from autoprompt.templates import Template
 
 HEAD = """
 name: tiny
@@ -233,77 +229,6 @@ def test_a_first_prompt_that_does_not_fit_ends_the_search(
     assert late == (None, "forwards")
 
 
-# -- the model's templates --------------------------------------------------------------------
-
-
-def test_templates_are_written_once_from_the_best_seed(
-    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 3}\n")
-    records = seeds_of(runner)
-    best = max(range(2), key=lambda n: records[n].outcome.value)  # type: ignore[union-attr]
-    study, asked = optuna.create_study(), []
-    original = stages.fill
-
-    def fill(model: Any, template: Template, examples: Any, words: Any, **rest: Any) -> Any:
-        asked.append((template, len(examples), words))
-        return original(model, template, examples, words, **rest)
-
-    monkeypatch.setattr(stages, "fill", fill)
-    first = Stages(runner, FAST)
-    spent = first.write_templates(study, records)
-    assert asked == [(runner.table.space.seeds[best].template, min(8, FILL_EXAMPLES), None)]
-    assert len(runner.table.written) == 3
-    assert spent.forwards > 0
-    assert not runner.table.written_with_labels
-    known = list(runner.table.written)
-    runner.table.written = []
-    assert Stages(runner, FAST).write_templates(study, records) == spent
-    assert (runner.table.written, len(asked)) == (known, 1)
-
-
-def test_templates_around_gold_words_are_known_to_be_fitted(
-    tiny_model: MaskedLanguageModel,
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 2}\n")
-    found = Stages(runner, replace(FAST, conditioned=True))
-    found.write_templates(optuna.create_study(), seeds_of(runner))
-    assert runner.table.written_with_labels
-    assert runner.table.model_written(0).label_fitted
-
-
-@pytest.mark.parametrize("left", [0, 40, 90, 200])
-def test_templates_take_no_more_than_what_is_left(
-    tiny_model: MaskedLanguageModel, left: int
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
-    found = Stages(runner, FAST)
-    spent = found.write_templates(optuna.create_study(), seeds_of(runner), left)
-    assert spent.forwards <= left
-    assert bool(runner.table.written) == (left >= 90)
-
-
-@pytest.mark.parametrize(("left", "beam"), [(None, 100), (10_000, 100), (47, 2), (15, None)])
-def test_a_t5_takes_no_more_than_what_is_left(
-    tiny_model: MaskedLanguageModel,
-    monkeypatch: pytest.MonkeyPatch,
-    left: int | None,
-    beam: int | None,
-) -> None:
-    """A beam's row is a sequence for each of the 8 examples and of the 2 placements."""
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
-    asked: list[int] = []
-
-    def generate(*_: Any, beam: int, **__: Any) -> tuple[list[Generated], Spent]:
-        asked.append(beam)
-        return [], Spent()
-
-    monkeypatch.setattr(stages, "generate_with_t5", generate)
-    infiller: Any = SimpleNamespace(name="t5")
-    Stages(runner, FAST, infiller).write_templates(optuna.create_study(), seeds_of(runner), left)
-    assert asked == ([] if beam is None else [beam])
-
-
 # -- whole searches ---------------------------------------------------------------------------
 
 
@@ -425,13 +350,6 @@ def test_robustness_is_refused_with_a_recipe_that_picks_by_its_own_rule(
     space = SearchSpace.parse(SPACE)
     with pytest.raises(InputError, match="recipe 'petal' picks by dev accuracy"):
         search(task(), space, tiny_model, recipe="petal", robustness="gate")
-
-
-def test_a_generator_that_nothing_asks_for_is_refused(tiny_model: MaskedLanguageModel) -> None:
-    runner = runner_of(tiny_model)
-    infiller: Any = SimpleNamespace(name="t5")
-    with pytest.raises(InputError, match=r"neither the space .* nor the recipe asks for templates"):
-        Stages(runner, FAST, infiller)
 
 
 # -- several workers --------------------------------------------------------------------------

@@ -28,7 +28,8 @@ from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
-from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
+from autoprompt.searching.trigger_vocabulary import allowed_tokens
+from autoprompt.searching.triggers import Line, TriggerSearch
 from autoprompt.seeding import derive_seed
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
@@ -119,14 +120,14 @@ class Refiner:
     ) -> dict[str, Any] | None:
         """The state of the line whose turn it is; None where all are at their end.
 
-        Args:
-            outcomes: proposals and outcomes of the trials before the first step.
-                states: of the lines after each step so far, in the order of the trials.
-            values: the best value on dev that each line's prompts had.
-            busy: lines that other workers are at.
-
         Every line goes `TRIED` steps; then the one whose prompts did best goes on until its
         patience ends, and after it the next best.
+
+        Args:
+            outcomes: proposals and outcomes of the trials before the first step.
+            states: of the lines after each step so far, in the order of the trials.
+            values: the best value on dev that each line's prompts had.
+            busy: lines that other workers are at.
         """
         lines = self._beginnings(outcomes)
         for state in states:
@@ -282,4 +283,4 @@ class Refiner:
         return self._slots[text]
 
     def _is_over(self, state: Mapping[str, Any]) -> bool:
-        return bool(state.get("failed")) or state["stale"] >= self.settings.patience
+        return bool(state.get("failed")) or self.settings.is_over(state["stale"])

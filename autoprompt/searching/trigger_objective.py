@@ -64,19 +64,23 @@ class TriggerSettings:
     by_accuracy: bool = False
     decided: int = 0
 
-    def most_forwards(self, variants: int, slots: int) -> int:
+    def most_forwards(self, variants: int, tokens: int) -> int:
         """The most that a step takes, in a budget's forwards.
 
         Args:
-            variants: numbers of tokens among the label words.
-            slots: trigger tokens.
+            variants: passes that a sequence takes, for words of different numbers of tokens.
+            tokens: trigger tokens, each of which takes a pass where fluency is asked for.
         """
         examples = self.batch * self.accumulation
-        gradients = 3 * examples * variants * self.beam
-        fluency = slots if self.fluency else 0
+        gradients = 3 * examples * variants * self.beam  # a backward pass counts as two
+        fluency = tokens if self.fluency else 0
         scored = self.candidates + self.beam
         scored += self.decided + self.beam if self.decided else 0
         return gradients + scored * (examples * variants + fluency)
+
+    def is_over(self, stale: int) -> bool:
+        """Whether patience ends after so many steps in a row that found nothing better."""
+        return stale >= self.patience
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ class TriggerObjective:
         return np.array([words.loss(one, rows) for one in sets])
 
     def _own_values(self, candidates: Sequence[Ids], rows: Ints, model: OpenModel) -> Floats:
+        """The loss of each candidate, or its share of misses, with the verbalizer's words."""
         shape = (len(candidates), len(rows))
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
@@ -223,6 +228,7 @@ class TriggerObjective:
         return self.model.encoder.encode(self._framed(ids), examples, masks)
 
     def _variants(self, ids: Ids, rows: Ints) -> list[Variant]:
+        """What a gradient is taken of: the prompt's encodings for each length of words."""
         owner = np.repeat(
             np.arange(len(self.verbalizer.labels)), [len(w) for w in self.verbalizer.words]
         )
@@ -232,6 +238,7 @@ class TriggerObjective:
         ]
 
     def _columns(self) -> list[list[int]]:
+        """For each label where its words are among all words."""
         ends = np.cumsum([0, *(len(words) for words in self.verbalizer.words)])
         return [list(range(start, end)) for start, end in itertools.pairwise(ends)]
 

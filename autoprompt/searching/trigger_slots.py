@@ -198,5 +198,6 @@ def _word_starts(text: str) -> Iterator[int]:
 
 
 def _cut(text: str, start: int) -> tuple[str, str, str]:
+    """What stands before a place, the words from there on, and the white space behind them."""
     body = text[start:].rstrip()
     return text[:start], body, text[start + len(body) :]

@@ -221,6 +221,7 @@ class Stages:
         return self.refiner.step(line, before)
 
     def _lines_from(self, records: Sequence[Record], running: Sequence[Running]) -> int | None:
+        """The first step of any trigger search, as far as it is known; None before there is one."""
         found = [record.lines_from for record in records] + [item.lines_from for item in running]
         # Runs of earlier versions did not keep it.
         found += [record.proposal for record in records if record.line]
@@ -229,6 +230,7 @@ class Stages:
     def _line(
         self, records: Sequence[Record], running: Sequence[Running] = ()
     ) -> dict[str, Any] | None:
+        """`line_of`, or None where all trigger searches are over or taken."""
         assert self.refiner is not None
         states = [record.line for record in _by_step(records) if record.line]
         values: dict[int, float] = {}
@@ -270,6 +272,7 @@ def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:
     sizes = ((settings.batch, settings.beam), (settings.batch, 1), (small, 1))
     for batch, beam in sizes:
         again = settings.decided + beam if settings.decided else 0
+        # Each member of the beam takes three forwards for its gradient, and one to be scored.
         candidates = room // (batch * variants) - 4 * beam - again
         if candidates >= FEWEST_CANDIDATES:
             break

@@ -216,6 +216,11 @@ class StudyLoop(Knowledge):
         line: Mapping[str, Any] | None,
         started: float,
     ) -> Record:
+        """Run a claimed trial, and tell the study what came of it.
+
+        An outage, and an error in a seed, end the search; any other error of this package is the
+        failure of one trial.
+        """
         runner = self._runner_of(index)
         by = {"worker": trial.user_attrs[WORKER], "lines_from": trial.user_attrs.get(LINES_FROM)}
         step: Step | None = None
@@ -282,6 +287,7 @@ class StudyLoop(Knowledge):
         return sampler_of(self.seed, index, likely, self._repeats())
 
     def _tell(self, trial: Trial, outcome: Outcome, kind: str) -> None:
+        """Keep a trial's outcome, and finish it in a state that suits the sampler."""
         if outcome.scored is not None:
             # Before the trial is told: what the storage calls finished has its scores.
             kept = self._scores.keep(outcome.prompt.digest, outcome.scored)

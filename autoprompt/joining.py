@@ -25,8 +25,9 @@ from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record
+from autoprompt.searching.shared_limits import SharedLimits
 from autoprompt.searching.storage import PLAN, SETTINGS, Place, check_settings, join_study
-from autoprompt.searching.study import DEADLINE, LIMITS, StudyLoop, Worker
+from autoprompt.searching.study import StudyLoop, Worker
 from autoprompt.sharing import Plan, place_to_join
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.task import Task
@@ -89,13 +90,12 @@ class Joined:
             RunDirectoryError: something is not the same (the message shows the differences).
             SearchError: the search makes no progress any more.
         """
-        limits = dict(self._study.user_attrs.get(LIMITS, {}))
-        limits.pop(DEADLINE, None)
+        limits = SharedLimits.of(self._study)
         given = Given(
             task,
             space,
             model,
-            Budget(**limits),
+            limits.budget if limits else Budget(),
             self.seed,
             recipe or Recipe.of(self.plan.recipe),
             generator,

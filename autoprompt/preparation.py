@@ -12,12 +12,13 @@ from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import raw_label_scores
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.candidates import Candidate, CandidateTable
+from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.readable import readable
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.stages import Stages
 from autoprompt.searching.trials import TrialRunner
+from autoprompt.searching.trigger_slots import blank_frame
 from autoprompt.searching.words import Words, words_to_score
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
@@ -87,7 +88,7 @@ def prepare(given: Given) -> Prepared:
     runner = _runner(task, data, table, words, model, given.seed)
     stages = Stages(runner, given.recipe, generator, given.budget)
     _check_seeds(runner)
-    given.budget.check(table.seeds, runner.most_for_seeds(), words.spent.budgeted)
+    given.budget.check(table.seeds, runner.costs.most_for_seeds(), words.spent.budgeted)
     settings = {
         **_settings(runner),
         "recipe": given.recipe.shown_name(generator),
@@ -147,7 +148,7 @@ def _check_seeds(runner: TrialRunner) -> None:
     for number, seed in enumerate(space.seeds, start=1):
         verbalizer = Verbalizer.of(seed.words, space.labels)
         try:
-            frame = runner.bare_frame(Candidate(seed.template, 0))
+            frame = blank_frame(scorer.model.encoder, seed.template)
             raw_label_scores(probe, frame, verbalizer, runner.task.train[:1])
         except InputError as error:
             raise type(error)(f"seed prompt {number}: {error}") from error

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
-from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.records import Record
 from autoprompt.searching.trials import TrialRunner
+from autoprompt.searching.trigger_slots import blank_frame
 from autoprompt.tracking import Trackers
 from autoprompt.wordings import wordings
 
@@ -96,14 +96,14 @@ def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forec
     """
     scorer = runner.scorer
     probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
-    frame = runner.bare_frame(Candidate(runner.table.space.seeds[0].template, 0))
+    frame = blank_frame(scorer.model.encoder, runner.table.space.seeds[0].template)
     examples = list(runner.task.train[:FORECAST_EXAMPLES])
     probe.scores(frame, examples[:1])  # the first pass of a process is slow
     started = time.perf_counter()
     probe.begin()
     probe.scores(frame, examples)
     rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
-    variants = runner.variants()
+    variants = runner.costs.variants
     trials = budget.likely_trials(len(runner.data.examples) * variants)
     searching = budget.forwards or trials * most_a_trial
     # The winner and the best seed: once on test, and on dev under their other wordings.

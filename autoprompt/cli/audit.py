@@ -15,6 +15,8 @@ from autoprompt.cli.options import (
     data_options,
     json_option,
     model_options,
+    prompts_model_option,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -27,14 +29,14 @@ Row = tuple[str, ...]
 @click.command()
 @click.argument("prompt_path", metavar="PROMPT")
 @click.option("--data", required=True, metavar="FILE", help="Labelled examples, not the test's.")
-@click.option("--model", default=None, help="By default the one that the prompt names.")
+@prompts_model_option
 @click.option(
     "--metric", default="accuracy", show_default=True, help="accuracy, macro_f1 or matthews."
 )
 @click.option(
     "--share", type=float, default=0.3, show_default=True, help="Of the words to discard."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@seed_option
 @data_options
 @model_options
 @json_option

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autoprompt.cli.options import json_option
+from autoprompt.cli.options import json_option, seed_option
 from autoprompt.models.embedded import EMBEDDED, EMBEDDED_CAUSAL
 
 # A minute or so on two cores. A causal model runs again for each way that label words begin.
@@ -27,7 +27,7 @@ FORWARDS = {EMBEDDED: 6_000, EMBEDDED_CAUSAL: 16_000}
     help="Which of the models that ship in the package.",
 )
 @click.option("--out", default=None, metavar="RUN", help="Keep the run here.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@seed_option
 @click.option(
     "--forwards",
     type=int,

@@ -15,6 +15,7 @@ from autoprompt.cli.options import (
     data_options,
     json_option,
     model_options,
+    prompts_model_option,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ FORMATS = (  # those of `autoprompt.export.formats`, which is not imported for t
     metavar="WHAT",
     help="Leave out what the format cannot carry: calibration, words (all but the first a label).",
 )
-@click.option("--model", default=None, help="By default the one that the prompt names.")
+@prompts_model_option
 @click.option("--force", is_flag=True, help="Replace --out where it exists.")
 @data_options
 @model_options

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from autoprompt.models.protocol import LanguageModel
     from autoprompt.prompts import Prompt
+    from autoprompt.searching.budget import Budget
     from autoprompt.tasks.columns import Columns
     from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
@@ -86,6 +87,27 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
+class BudgetOptions:
+    """When a search ends; None where a user did not say.
+
+    Attributes:
+        preset: a budget's name.
+        trials, forwards, seconds: see `Budget`.
+    """
+
+    preset: str | None
+    trials: int | None
+    forwards: int | None
+    seconds: float | None
+
+    def budget(self) -> Budget:
+        """The limits together; see `Budget.of`, also for what it refuses."""
+        from autoprompt.searching.budget import Budget
+
+        return Budget.of(self.preset, self.trials, self.forwards, self.seconds)
+
+
+@dataclass(frozen=True)
 class ModelOptions:
     """How a model is loaded and run.
 
@@ -155,6 +177,39 @@ def data_options(command: Command) -> Command:
     return gathered
 
 
+def budget_options(command: Command) -> Command:
+    """`--budget` and single limits, given to the verb as `budget_options`."""
+
+    @click.option(
+        "--budget",
+        default=None,
+        help="quick, standard (the default) or thorough: 4,000, 20,000 or 100,000 forwards.",
+    )
+    @click.option("--trials", type=int, default=None, help="At most this many different prompts.")
+    @click.option(
+        "--forwards",
+        type=int,
+        default=None,
+        help="At most this many model inputs, the test left out.",
+    )
+    @click.option(
+        "--seconds", type=float, default=None, help="Stop after this time; seeds are always scored."
+    )
+    @functools.wraps(command)
+    def gathered(
+        *,
+        budget: str | None,
+        trials: int | None,
+        forwards: int | None,
+        seconds: float | None,
+        **rest: Any,
+    ) -> None:
+        options = BudgetOptions(budget, trials, forwards, seconds)
+        command(budget_options=options, **rest)
+
+    return gathered
+
+
 def model_options(command: Command) -> Command:
     """`--device`, `--threads` and how to get the model, given to the verb as `model_options`."""
 
@@ -174,6 +229,15 @@ def model_options(command: Command) -> Command:
     return gathered
 
 
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of all that is drawn."
+)
+metric_option = click.option(
+    "--metric", default="", help="accuracy, macro_f1 or matthews; else the task's."
+)
+prompts_model_option = click.option(
+    "--model", default=None, help="By default the one that the prompt names."
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )

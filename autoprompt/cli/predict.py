@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autoprompt.cli.options import DataOptions, ModelOptions, data_options, model_options
+from autoprompt.cli.options import (
+    DataOptions,
+    ModelOptions,
+    data_options,
+    model_options,
+    prompts_model_option,
+)
 
 if TYPE_CHECKING:
     from autoprompt.prompts import Prompt
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--data", required=True, metavar="FILE|-", help="Texts; - reads a text a line.")
 @click.option("--out", default=None, metavar="FILE", help="Write JSONL here, not to stdout.")
 @click.option("--force", is_flag=True, help="Replace --out where it exists.")
-@click.option("--model", default=None, help="By default the one that the prompt names.")
+@prompts_model_option
 @data_options
 @model_options
 def predict(

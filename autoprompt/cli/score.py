@@ -13,13 +13,14 @@ from autoprompt.cli.options import (
     data_options,
     json_option,
     model_options,
+    prompts_model_option,
 )
 
 
 @click.command()
 @click.argument("prompt_path", metavar="PROMPT")
 @click.option("--data", required=True, metavar="FILE", help="Labelled examples.")
-@click.option("--model", default=None, help="By default the one that the prompt names.")
+@prompts_model_option
 @data_options
 @model_options
 @json_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,20 @@ import click
 
 from autoprompt.cli.options import (
     TASK_HELP,
+    BudgetOptions,
     DataOptions,
     ModelOptions,
+    budget_options,
     data_options,
     json_option,
+    metric_option,
     model_options,
+    seed_option,
     storage_option,
 )
 from autoprompt.models.embedded import EMBEDDED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from autoprompt.models.infilling import SentinelInfiller
     from autoprompt.runs import RunDirectory
     from autoprompt.spaces import SearchSpace
@@ -40,21 +43,10 @@ if TYPE_CHECKING:
     help="embedded, embedded-causal, a directory or a Hugging Face name.",
 )
 @click.option("--out", required=True, metavar="RUN", help="The run directory to write.")
-@click.option(
-    "--budget",
-    default=None,
-    help="quick, standard (the default) or thorough: 4,000, 20,000 or 100,000 forwards.",
-)
-@click.option("--trials", type=int, default=None, help="At most this many different prompts.")
-@click.option(
-    "--forwards", type=int, default=None, help="At most this many model inputs, the test left out."
-)
-@click.option(
-    "--seconds", type=float, default=None, help="Stop after this time; seeds are always scored."
-)
+@budget_options
 @click.option("--k-shot", type=int, default=None, help="Draw k train and k dev examples a label.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
-@click.option("--metric", default="", help="accuracy, macro_f1 or matthews; else the task's.")
+@seed_option
+@metric_option
 @click.option(
     "--recipe",
     default="default",
@@ -111,12 +103,8 @@ def search(
     space: str,
     model: str,
     out: str,
-    budget: str | None,
-    trials: int | None,
-    forwards: int | None,
-    seconds: float | None,
+    budget_options: BudgetOptions,
     seed: int,
-    metric: str,
     recipe: str,
     generator: str,
     robustness: str,
@@ -128,22 +116,22 @@ def search(
     resume: bool,
     model_options: ModelOptions,
     as_json: bool,
-    **drawing: Any,
+    **reading: Any,
 ) -> None:
     """Search the best prompt for a task, and compare it with the expert's.
 
     The same command with --resume goes on where an interrupted one stopped.
     """
     from autoprompt.runs import RunDirectory
-    from autoprompt.searching.budget import Budget
 
     # The cheap checks first: nothing is written and no model loaded for a misspelt name.
     run = RunDirectory(out)
     _check_names(recipe, robustness, track)
     run.check(resume)
     storage = _checked_storage(storage, grace, run.database if resume else None)
-    limits = Budget.of(budget, trials, forwards, seconds)
-    task, search_space, said = _material(task_path, space, feedback, seed, metric, drawing)
+    budget = budget_options.budget()
+    how = _Reading(**reading)
+    task, search_space, said = _material(task_path, space, feedback, seed, how)
 
     from autoprompt.cli import console
     from autoprompt.pipeline import search as run_search
@@ -160,7 +148,7 @@ def search(
             search_space,
             language_model,
             out=out,
-            budget=limits,
+            budget=budget,
             seed=seed,
             recipe=recipe,
             generator=infiller,
@@ -177,7 +165,7 @@ def search(
                 "model": _placed(model),
                 "generator": _placed(generator),
                 "feedback": _placed(feedback or ""),
-                "data": _described(metric, **drawing),
+                "data": how.described(),
             },
         )
     if as_json:
@@ -185,6 +173,48 @@ def search(
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         console.print_result(result, task.metric, out)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the task is read, which a worker must repeat.
+
+    Attributes:
+        k_shot: examples a label that are drawn; None for all.
+        metric: what the user asked for, or "".
+        strict: whether texts that stand in two splits are refused.
+        allow_fewer: whether a small label may have less than `k_shot`.
+        data_options: how its files are read.
+    """
+
+    k_shot: int | None
+    metric: str
+    strict: bool
+    allow_fewer: bool
+    data_options: DataOptions
+
+    def task(self, path: str, seed: int) -> Task:
+        """The task; see `Task.load` for what is refused."""
+        return self.data_options.task(
+            path,
+            k_shot=self.k_shot,
+            seed=seed,
+            metric=self.metric,
+            strict=self.strict,
+            allow_fewer=self.allow_fewer,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """For a worker's reading; what `strict` refuses, the search has refused by then."""
+        columns = self.data_options.columns
+        return {
+            "k_shot": self.k_shot,
+            "allow_fewer": self.allow_fewer,
+            "fields": dict(columns.fields),
+            "label": columns.label,
+            "encoding": self.data_options.encoding,
+            "metric": self.metric,
+        }
 
 
 def _check_names(recipe: str, robustness: str, track: tuple[str, ...]) -> None:
@@ -212,18 +242,13 @@ def _checked_storage(storage: str, grace: float, database: Path | None) -> str:
 
 
 def _material(
-    path: str,
-    space: str,
-    feedback: str | None,
-    seed: int,
-    metric: str,
-    drawing: Mapping[str, Any],
+    path: str, space: str, feedback: str | None, seed: int, how: _Reading
 ) -> tuple[Task, SearchSpace, str]:
     """Task and space, as feedback wants them, and what that changed, in words."""
     from autoprompt.spaces import SearchSpace
 
     search_space = SearchSpace.load(space)
-    task = _task(path, seed, metric, **drawing)
+    task = how.task(path, seed)
     search_space = search_space.restricted(task.fields, task.labels)
     if feedback:
         return _with_feedback(feedback, task, search_space)
@@ -264,27 +289,6 @@ def _placed(name: str) -> str:
     return str(Path(name).absolute()) if name and Path(name).exists() else name
 
 
-def _described(
-    metric: str,
-    *,
-    k_shot: int | None,
-    strict: bool,
-    allow_fewer: bool,
-    data_options: DataOptions,
-) -> dict[str, Any]:
-    """How a worker reads the same task."""
-    del strict  # what it refuses was refused
-    columns = data_options.columns
-    return {
-        "k_shot": k_shot,
-        "allow_fewer": allow_fewer,
-        "fields": dict(columns.fields),
-        "label": columns.label,
-        "encoding": data_options.encoding,
-        "metric": metric,
-    }
-
-
 def _with_feedback(path: str, task: Task, space: SearchSpace) -> tuple[Task, SearchSpace, str]:
     """Task and space as a person wants them, and what that changed, in words."""
     from autoprompt.feedback import Feedback
@@ -298,7 +302,3 @@ def _with_feedback(path: str, task: Task, space: SearchSpace) -> tuple[Task, Sea
         f"{len(feedback.labels)} corrected labels in train and dev"
     )
     return task, space, said
-
-
-def _task(path: str, seed: int, metric: str, *, data_options: DataOptions, **drawing: Any) -> Task:
-    return data_options.task(path, seed=seed, metric=metric, **drawing)

@@ -14,7 +14,10 @@ from autoprompt.cli.options import (
     ModelOptions,
     data_options,
     json_option,
+    metric_option,
     model_options,
+    prompts_model_option,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     "--method", default="full", show_default=True, help="full, head, bitfit, lora or soft."
 )
 @click.option("--out", required=True, metavar="DIR", help="The tuned model's directory.")
-@click.option("--model", default=None, help="By default the one that the prompt names.")
+@prompts_model_option
 @click.option(
     "--strategy",
     default="p>w",
@@ -84,11 +87,11 @@ if TYPE_CHECKING:
     help="Of a language-model loss on the unlabelled texts beside.",
 )
 @click.option("--k-shot", type=int, default=None, help="As for the search: k examples a label.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@seed_option
 @click.option(
     "--feedback", default="", metavar="FILE", help="Corrected labels, as `review` wrote them."
 )
-@click.option("--metric", default="", help="accuracy, macro_f1 or matthews; else the task's.")
+@metric_option
 @click.option("--report-to", multiple=True, help="tensorboard, mlflow or wandb (offline).")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted tuning in --out.")
 @data_options

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from autoprompt.errors import InputError, UnknownNameError
 
 PRESETS = {"quick": 4_000, "standard": 20_000, "thorough": 100_000}  # forwards
-MAX_REPEATS = 100
+MAX_REPEATS = 100  # trials in a row that met a prompt scored before
 NO_NEW = "no new prompts"
 FULL_SCORES = 20  # prompts that a budget of forwards allows to score in full, at least
-FEWEST = 32  # selection examples
+FEWEST_EXAMPLES = 32  # to select on, however small the budget
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Budget:
 
         None stands for no limit.
         """
-        return None if self.forwards is None else max(self.forwards // FULL_SCORES, FEWEST)
+        return None if self.forwards is None else max(self.forwards // FULL_SCORES, FEWEST_EXAMPLES)
 
     def check(self, seeds: int, forwards: int, spent: int = 0) -> None:
         """Refuse limits that the seed prompts, which are always scored, could overshoot.

@@ -74,6 +74,16 @@ class Candidate:
     select: str = SELECTIONS[0]
     order: str = ORDERS[0]
 
+    @property
+    def fits_words(self) -> bool:
+        """Whether its label words are fitted on train."""
+        return self.words is None and self.verbalizer is None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its scores on train depend on train."""
+        return self.fits_words or self.calibration == "batch"
+
 
 @dataclass(frozen=True)
 class ModelTemplate:

@@ -10,7 +10,7 @@ from autoprompt.searching.records import Record, candidate_of
 from autoprompt.searching.selection import Item
 from autoprompt.searching.trials import TrialRunner
 
-FINALISTS = 5
+RESCORED = 5  # screened finalists that float32 scores again
 
 
 def decided(
@@ -28,7 +28,7 @@ def decided(
         without scores, as if the race had dropped them; and what the scores cost.
     """
     precision = runner.scorer.model.precision
-    chosen = [item for item in finalists if item[1].precision != precision][:FINALISTS]
+    chosen = [item for item in finalists if item[1].precision != precision][:RESCORED]
     exact = {
         proposal: runner.rescored(candidate_of(outcome), outcome) for proposal, outcome in chosen
     }

@@ -25,7 +25,7 @@ from autoprompt.templates import Template
 AT_ONCE = 512  # sequences whose scores are held together: each has thousands of words
 ONE_LETTER = ("a", "I")  # `whole_words` begins at two
 LOOKED_AT = 8  # times `options`: how far down a place's list an edit is looked for
-Edit = tuple[str, float]
+Gaining = tuple[str, float]  # a text, and its score in nats
 
 
 class Filler:
@@ -89,7 +89,7 @@ class Filler:
         places = places_of(template)
         return self._examples * (len(places) + sum(bool(place.word) for place in places))
 
-    def edits(self, template: Template) -> Iterator[Edit]:
+    def edits(self, template: Template) -> Iterator[Gaining]:
         """Texts of edited templates with their gains; some may be equal, or too long."""
         usable = ((place, self._own_ids(place)) for place in places_of(template))
         asked = [
@@ -118,7 +118,7 @@ class Filler:
 
     def _proposals(
         self, place: Place, tokens: NDArray[np.int64], row: NDArray[np.float64]
-    ) -> Iterator[Edit]:
+    ) -> Iterator[Gaining]:
         """The best texts at a place with their mean log-probabilities, the best first."""
         table = {**self._table(place), **(self._stops if place.stops else {})}
         pieces, ids = list(table), np.array(list(table.values()), np.int64)

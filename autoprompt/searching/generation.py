@@ -121,7 +121,7 @@ def fill(
                     Template.parse(text), parent.score + gain, (*parent.edits, parent.template.text)
                 )
                 key = filler.key(child.template)
-                if key and key not in seen and (key not in fresh or _best(child, fresh[key])):
+                if key and key not in seen and (key not in fresh or _is_better(child, fresh[key])):
                     fresh[key] = child
         seen.update(fresh)
         found += fresh.values()
@@ -139,7 +139,11 @@ def generate_with_t5(
     most: int = 100,
     max_tokens: int = 20,
 ) -> tuple[list[Generated], Spent]:
-    """Templates from a T5, by LM-BFF's method; see `SentinelInfiller.generate` for the rest.
+    """Templates from a T5, by LM-BFF's method.
+
+    Args:
+        infiller, examples, fields, words, beam, most, max_tokens: see `SentinelInfiller.generate`,
+            also for what is raised.
 
     Returns:
         The templates, the best first, each once, and what they cost. `score` is the mean over the
@@ -158,5 +162,5 @@ def _rank(generated: Generated) -> tuple[float, str]:
     return -generated.score, generated.template.text
 
 
-def _best(one: Generated, other: Generated) -> bool:
+def _is_better(one: Generated, other: Generated) -> bool:
     return _rank(one) < _rank(other)

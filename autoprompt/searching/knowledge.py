@@ -100,6 +100,7 @@ class Knowledge:
         return record
 
     def _remember(self, record: Record) -> None:
+        """Take a finished trial into account: its costs, its prompt, the race."""
         bisect.insort(self.records, record, key=lambda known: known.proposal)
         self.by_proposal[record.proposal] = record
         self.spent += record.spent
@@ -120,6 +121,7 @@ class Knowledge:
                 self.best = outcome
 
     def _repeats_another(self, later: int, first: int) -> None:
+        """Let one of two proposals with the same prompt count as a repetition of the other."""
         known = self.by_proposal[later]
         assert known.outcome is not None
         repeated = replace(known, outcome=replace(known.outcome, scored=None, repeats=first))
@@ -146,6 +148,7 @@ class Knowledge:
         return scored
 
     def _seen_before(self, digest: str) -> Outcome | None:
+        """The outcome of a prompt that was scored before, as one that is repeated now."""
         proposal = self.by_digest.get(digest)
         if proposal is None:
             return None
@@ -154,6 +157,7 @@ class Knowledge:
         return replace(outcome, repeats=proposal)
 
     def _repeats(self) -> int:
+        """Trials in a row, up to now, that gave nothing new; seeds do not count."""
         count = 0
         for record in reversed(self.records):
             new = record.outcome is not None and record.outcome.repeats is None

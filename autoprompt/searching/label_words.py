@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autoprompt.errors import UnknownNameError, VerbalizerError, listing
 from autoprompt.scoring.metrics import Ints
 from autoprompt.searching.word_assignment import beam_assignments, extended, likeliest
-from autoprompt.searching.word_claims import Claims, Groups
+from autoprompt.searching.word_claims import Groups, WordClaims
 from autoprompt.searching.word_methods import (
     head_log_odds,
     likelihood_ratios,
@@ -89,7 +89,7 @@ def fit_verbalizer(
     usable = np.isfinite(evidence.word_scores).all(axis=0)
     if method == "label head":
         usable &= np.isfinite(_of_the_head(evidence)[1]).all(axis=1)
-    claims = Claims.of(evidence.column, usable, candidates)
+    claims = WordClaims.of(evidence.column, usable, candidates)
     for label, columns in zip(labels, claims.columns, strict=True):
         if (columns < 0).all():
             raise VerbalizerError(
@@ -114,19 +114,23 @@ def fit_verbalizer(
 
 
 def _by_likelihood_ratio(
-    evidence: Evidence, claims: Claims, per_label: int, _aggregation: str
+    evidence: Evidence, claims: WordClaims, per_label: int, _aggregation: str
 ) -> Groups:
     ratios = likelihood_ratios(evidence.word_scores, evidence.gold, len(claims.columns))
     return claims.share_out(ratios, per_label)
 
 
-def _by_label_head(evidence: Evidence, claims: Claims, per_label: int, _aggregation: str) -> Groups:
+def _by_label_head(
+    evidence: Evidence, claims: WordClaims, per_label: int, _aggregation: str
+) -> Groups:
     states, embeddings = _of_the_head(evidence)
     odds = head_log_odds(states, evidence.gold, len(claims.columns), embeddings)
     return claims.share_out(odds, per_label)
 
 
-def _by_assignment(evidence: Evidence, claims: Claims, per_label: int, aggregation: str) -> Groups:
+def _by_assignment(
+    evidence: Evidence, claims: WordClaims, per_label: int, aggregation: str
+) -> Groups:
     scores, gold = evidence.word_scores, evidence.gold
     members = np.eye(len(claims.columns))[gold].T
     log_means = (members @ scores.astype(np.float64)) / members.sum(axis=1, keepdims=True)
@@ -144,7 +148,7 @@ def _by_assignment(evidence: Evidence, claims: Claims, per_label: int, aggregati
 
 
 def _by_regularised_weights(
-    evidence: Evidence, claims: Claims, per_label: int, _aggregation: str
+    evidence: Evidence, claims: WordClaims, per_label: int, _aggregation: str
 ) -> Groups:
     ratios = likelihood_ratios(evidence.word_scores, evidence.gold, len(claims.columns))
     allowed = np.zeros(ratios.shape, dtype=bool)
@@ -162,7 +166,7 @@ def _by_regularised_weights(
     return claims.share_out(np.where(weights > 0, weights, below), per_label, least)
 
 
-_FITTERS: dict[str, Callable[[Evidence, Claims, int, str], Groups]] = {
+_FITTERS: dict[str, Callable[[Evidence, WordClaims, int, str], Groups]] = {
     "likelihood ratio": _by_likelihood_ratio,
     "label head": _by_label_head,
     "assignment": _by_assignment,

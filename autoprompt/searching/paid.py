@@ -18,12 +18,6 @@ from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
 
 
-def is_fitted(candidate: Candidate) -> bool:
-    """Whether a candidate's scores on train depend on train."""
-    fits_words = candidate.words is None and candidate.verbalizer is None
-    return fits_words or candidate.calibration == "batch"
-
-
 def paid_rows(
     data: SelectionData, candidate: Candidate, bare: Frame, prompt: Prompt, seen: int
 ) -> dict[str, Any]:
@@ -36,10 +30,9 @@ def paid_rows(
         prompt: as it was scored.
         seen: how many of the selection examples that may judge it.
     """
-    cross_fits = is_fitted(candidate) and bool(data.fit_count and seen)
-    fits_words = candidate.words is None and candidate.verbalizer is None
+    cross_fits = candidate.is_fitted and bool(data.fit_count and seen)
     return {
-        "bare": bare.template.text if fits_words else None,
+        "bare": bare.template.text if candidate.fits_words else None,
         "triggers": [list(slot) for slot in prompt.frame.triggers],
         "frame": prompt.frame.key,
         "calibration": candidate.calibration,

@@ -27,7 +27,7 @@ from autoprompt.searching.addresses import Address
 PATIENCE = 600.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds
 LOCKED = ("database is locked", "database table is locked", "database is busy")
-REPEATED = (
+REPEATED = (  # Optuna's calls that are made again
     "create_new_study",
     "set_study_user_attr",
     "set_study_system_attr",
@@ -46,8 +46,7 @@ REPEATED = (
     "get_trial",
     "_get_trials",
 )
-
-FULL = ("disk is full", "readonly database", "disk I/O error", "unable to open database file")
+UNWRITABLE = ("disk is full", "readonly database", "disk I/O error", "unable to open database file")
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -79,6 +78,7 @@ class PatientStorage(RDBStorage):
 
 
 def _patiently(name: str) -> Callable[..., Any]:
+    """A method of `RDBStorage` that is called again while the database is away."""
     plain = getattr(RDBStorage, name)
 
     def call(self: PatientStorage, *arguments: Any, **options: Any) -> Any:
@@ -176,8 +176,9 @@ def reason_of(error: BaseException, address: Address) -> str:
 
 
 def _cannot_write(error: BaseException, address: Address) -> OutageError | None:
+    """What to raise where an SQLite file cannot be written: waiting would not mend it."""
     reason = reason_of(error, address)
-    if address.is_server or not any(words in reason for words in FULL):
+    if address.is_server or not any(words in reason for words in UNWRITABLE):
         return None
     return OutageError(
         f"cannot write {address}: {reason}; what was finished is kept: free some "

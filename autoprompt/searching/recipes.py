@@ -28,7 +28,7 @@ from autoprompt.spaces import SearchSpace
 from autoprompt.templates import Template
 
 CLEAR_GAIN, BEST_ON_DEV = "clear gain", "best on dev"
-VOCABULARY = 10_000
+VOCABULARY = 10_000  # likeliest words of the model that label words are fitted among
 SHARE_BEFORE_TRIGGERS = 0.5
 
 

@@ -28,7 +28,8 @@ from autoprompt.searching.selection_data import FOLDS
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import Slotted, slotted, split_by_slot
-from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
+from autoprompt.searching.trigger_vocabulary import allowed_tokens
+from autoprompt.searching.triggers import Line, TriggerSearch
 from autoprompt.seeding import derive_seed
 from autoprompt.space_content import TriggerPlan
 from autoprompt.templates import Template
@@ -99,16 +100,16 @@ class Refiner:
 
     def most_forwards(self) -> int:
         """The most that one step takes, the scoring of its prompt included."""
-        variants = self.runner.variants()
+        variants = self.runner.costs.variants
         tokens = max(self.plan.max_tokens, self.runner.table.trigger_tokens)
         step = self.settings.most_forwards(variants, tokens)
         # The words that lead the gradient are fitted to where the step begins.
         leading = len(self.runner.data.fit) * variants if self.runner.table.space.fit_words else 0
-        return step + leading + self.runner.most_forwards()
+        return step + leading + self.runner.costs.most_forwards()
 
     def most_in_steps(self) -> int:
         """The most that a step takes beside its exact rescoring."""
-        return self.most_forwards() - self.settings.most_forwards(self.runner.variants(), 0)
+        return self.most_forwards() - self.settings.most_forwards(self.runner.costs.variants, 0)
 
     def next_line(
         self,
@@ -119,14 +120,14 @@ class Refiner:
     ) -> dict[str, Any] | None:
         """The state of the line whose turn it is; None where all are at their end.
 
-        Args:
-            outcomes: proposals and outcomes of the trials before the first step.
-                states: of the lines after each step so far, in the order of the trials.
-            values: the best value on dev that each line's prompts had.
-            busy: lines that other workers are at.
-
         Every line goes `TRIED` steps; then the one whose prompts did best goes on until its
         patience ends, and after it the next best.
+
+        Args:
+            outcomes: proposals and outcomes of the trials before the first step.
+            states: of the lines after each step so far, in the order of the trials.
+            values: the best value on dev that each line's prompts had.
+            busy: lines that other workers are at.
         """
         lines = self._beginnings(outcomes)
         for state in states:
@@ -163,7 +164,7 @@ class Refiner:
         search = TriggerSearch(
             self.model,
             Frame(slots.template),
-            runner.prompt_of(leading).verbalizer,
+            runner.fitter.prompt_of(leading).verbalizer,
             runner.data.fit,
             runner.data.fit_gold,
             self.settings,
@@ -209,11 +210,11 @@ class Refiner:
         runner = self.runner
         scorer, data = runner.scorer, runner.data
         all_folds = data.folds if data.fit_count else np.zeros(len(data.fit), dtype=np.int64)
-        single = scorer.single_tokens(runner.bare_frame(start))
+        single = scorer.single_tokens(runner.fitter.bare_frame(start))
         column = {word: place for place, word in enumerate(single)}
         candidates = {
             label: [word for word in words if word in column]
-            for label, words in runner.candidates.items()
+            for label, words in runner.fitter.label_candidates.items()
         }
 
         def loss(word_scores: NDArray[np.float32], rows: Ints) -> float:
@@ -282,4 +283,4 @@ class Refiner:
         return self._slots[text]
 
     def _is_over(self, state: Mapping[str, Any]) -> bool:
-        return bool(state.get("failed")) or state["stale"] >= self.settings.patience
+        return bool(state.get("failed")) or self.settings.is_over(state["stale"])

@@ -111,6 +111,7 @@ def select(
 
     Raises:
         UnknownNameError: there is no such way to take robustness in.
+        SearchError: no seed was scored in full.
     """
     if robustness not in ROBUSTNESS:
         raise UnknownNameError("robustness", robustness, ROBUSTNESS)
@@ -157,6 +158,7 @@ def select(
 def _beside(
     item: Item, baseline: Scored, metric: str, scored_of: Callable[[Outcome], Scored]
 ) -> Compared:
+    """A candidate and the baseline on the rows that judge the candidate."""
     scored = scored_of(item[1])
     same = baseline.last(len(scored.gold))
     return Compared(
@@ -175,6 +177,7 @@ def _is_clear(one: Compared, chances: int) -> bool:
 
 
 def _most_likely_of_the_best(contenders: Sequence[Compared]) -> Item:
+    """The choice by the one-standard-error rule; see `select`."""
     # On the rows that may judge them all: a mean over fewer is higher by luck more often.
     rows = min(len(one.hits) for one in contenders)
 
@@ -216,6 +219,7 @@ def _robust(
 
 
 def _on_dev(item: Item) -> tuple[float, float, int]:
+    """Metric, likelihood and age on dev alone, higher for the better one."""
     scores = item[1].prompt.scores["dev"]
     metric = next(name for name in scores if name != "cross_entropy")
     return scores[metric]["value"], -scores["cross_entropy"]["value"], -item[0]
@@ -240,6 +244,7 @@ def _hits(scored: Scored, metric: str) -> Floats:
 
 
 def _by_metric(item: Item) -> tuple[float, float, int]:
+    """Metric, likelihood and age on all selection data, higher for the better one."""
     proposal, outcome = item
     assert outcome.metric is not None
     return outcome.metric, _value(outcome), -proposal

@@ -11,26 +11,21 @@ from typing import Any
 
 from optuna.study import Study
 
-from autoprompt.errors import InputError, ModelError, SearchError
+from autoprompt.errors import ModelError, SearchError
 from autoprompt.models.infilling import SentinelInfiller
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.budget import NO_NEW, Budget
-from autoprompt.searching.candidates import Candidate, ModelTemplate
-from autoprompt.searching.generation import Generated, fill, generate_with_t5
+from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record, Running
 from autoprompt.searching.refinement import Refiner, Step
 from autoprompt.searching.selection_data import FOLDS
+from autoprompt.searching.template_writing import TemplateWriter
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.space_content import TriggerPlan
-from autoprompt.templates import Template
 
 SEED, OPENING, FIRST, COMPOSED, REFINED = "seed", "opening", "recipe's own", "composed", "refined"
-WRITTEN_TEMPLATES = "templates by the model"
-FILL_EXAMPLES = 8
-PAPER_SHOTS = 16  # examples a label that LM-BFF writes templates for
-T5_BEAM = 100  # as LM-BFF's
 FEWEST_STEPS = 8  # of trigger search, that a budget of forwards should allow
 FEWEST_CANDIDATES = 8
 EXHAUSTED = 20  # repetitions in a row after which a space has little new to compose
@@ -70,6 +65,11 @@ class Stages:
 
     Raises:
         InputError: what is asked for, this model cannot do, or no part of the search would use it.
+
+    Attributes:
+        refiner: steps through trigger searches; None where there are none.
+        writer: has the model's templates written.
+        openings: parameters of the trials right after the seeds.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Stages:
             if recipe.sized and budget is not None and budget.forwards is not None:
                 sized = _sized(self.refiner, budget.forwards, recipe.share_before_triggers)
                 self.refiner = Refiner(runner, plan, sized, recipe.parents)
+        self.writer = TemplateWriter(runner, recipe.conditioned, infiller)
         self._check_model()
         self._first: list[Candidate] = []
         self.openings = self.table.opening_parameters() if recipe.composes else []
@@ -103,16 +104,6 @@ class Stages:
         """Refuse now what would fail in the middle of a run."""
         space, model = self.table.space, self.runner.scorer.model
         family = model.identity.family
-        if self.infiller is not None and not space.generated:
-            raise InputError(
-                "a generator of templates is named, and neither the space (`generated` under "
-                "`templates`) nor the recipe asks for templates; leave one out, or ask for some"
-            )
-        if space.generated and self.infiller is None and family != "masked":
-            raise ModelError(
-                f"{model.identity.name!r}, a {family} model, cannot fill masks in a template; name "
-                f"a T5 with --generator, or ask for no templates by the model"
-            )
         if self.recipe.name == "autoprompt" and len(space.fields) > 1 and family == "causal":
             raise ModelError(
                 f"the recipe 'autoprompt' puts a pair's second text behind the mask, and "
@@ -159,7 +150,7 @@ class Stages:
         """The most forwards that a trial takes."""
         if kind == REFINED and self.refiner is not None:
             return self.refiner.most_forwards()
-        return self.runner.most_forwards()
+        return self.runner.costs.most_forwards()
 
     def _is_time_to_refine(self, done: Done, budget: Budget) -> bool:
         begun = self._lines_from(done.records, done.running) is not None
@@ -170,7 +161,7 @@ class Stages:
     def most_forwards(self) -> int:
         """The most that one trial of any kind takes."""
         refined = self.refiner.most_forwards() if self.refiner else 0
-        return max(self.runner.most_forwards(), refined)
+        return max(self.runner.costs.most_forwards(), refined)
 
     # -- a recipe's own prompts, and the model's templates -----------------------------------------
 
@@ -193,61 +184,9 @@ class Stages:
         Returns:
             What it cost; the same for a resumed run.
         """
-        spent = Spent()
-        if self.table.space.generated:
-            known = study.user_attrs.get(WRITTEN_TEMPLATES)
-            if known is None:
-                generated, spent = self._generated(records, left)
-                known = {
-                    "templates": [[g.template.text, list(g.edits)] for g in generated],
-                    "spent": spent.to_dict(),
-                }
-                study.set_user_attr(WRITTEN_TEMPLATES, known)
-            spent = Spent.from_dict(known["spent"])
-            self.table.written = [
-                ModelTemplate(Template.parse(text), tuple(path))
-                for text, path in known["templates"]
-            ]
-            by = self.infiller.name if self.infiller else "the model"
-            self.table.generator = f"filled in by {by}"
-            self.table.written_with_labels = self._conditioned
+        spent = self.writer.write(study, records, left)
         self._first = self.recipe.first(self.table)
         return spent
-
-    @property
-    def _conditioned(self) -> bool:
-        return self.recipe.conditioned or self.infiller is not None
-
-    def _generated(
-        self, records: Sequence[Record], left: int | None
-    ) -> tuple[list[Generated], Spent]:
-        space, data = self.table.space, self.runner.data
-        best = max(
-            (record for record in records if record.outcome is not None),
-            key=lambda record: (_value(record), -record.proposal),
-        )
-        words = self.table.verbalizers[self.table.seed_words(best.proposal)]
-        first = {label: group[0] for label, group in zip(words.labels, words.words, strict=True)}
-        if self.infiller is not None:
-            beam, placements = T5_BEAM, len(space.fields) - 1 or 2
-            if left is not None:
-                beam = min(beam, left // (len(data.fit) * placements))
-            if not beam:
-                return [], Spent()
-            return generate_with_t5(
-                self.infiller, data.fit, space.fields, first, beam=beam, most=space.generated
-            )
-        template = space.seeds[best.proposal].template
-        most = PAPER_SHOTS * len(space.labels) if self._conditioned else FILL_EXAMPLES
-        examples = data.fit[:most]
-        return fill(
-            self.runner.scorer.model,
-            template,
-            examples,
-            first if self._conditioned else None,
-            most=space.generated,
-            forwards=left,
-        )
 
     # -- refinement -------------------------------------------------------------------------------
 
@@ -282,6 +221,7 @@ class Stages:
         return self.refiner.step(line, before)
 
     def _lines_from(self, records: Sequence[Record], running: Sequence[Running]) -> int | None:
+        """The first step of any trigger search, as far as it is known; None before there is one."""
         found = [record.lines_from for record in records] + [item.lines_from for item in running]
         # Runs of earlier versions did not keep it.
         found += [record.proposal for record in records if record.line]
@@ -290,6 +230,7 @@ class Stages:
     def _line(
         self, records: Sequence[Record], running: Sequence[Running] = ()
     ) -> dict[str, Any] | None:
+        """`line_of`, or None where all trigger searches are over or taken."""
         assert self.refiner is not None
         states = [record.line for record in _by_step(records) if record.line]
         values: dict[int, float] = {}
@@ -325,19 +266,15 @@ def _by_step(records: Sequence[Record]) -> list[Record]:
 
 def _sized(refiner: Refiner, forwards: int, share: float) -> TriggerSettings:
     """Steps that are small enough for a budget to allow `FEWEST_STEPS` of them."""
-    settings, variants = refiner.settings, refiner.runner.variants()
+    settings, variants = refiner.settings, refiner.runner.costs.variants
     room = int(forwards * (1 - share)) // FEWEST_STEPS - refiner.most_in_steps()
     small = max(settings.batch // 2, FOLDS * len(refiner.runner.task.labels))
     sizes = ((settings.batch, settings.beam), (settings.batch, 1), (small, 1))
     for batch, beam in sizes:
         again = settings.decided + beam if settings.decided else 0
+        # Each member of the beam takes three forwards for its gradient, and one to be scored.
         candidates = room // (batch * variants) - 4 * beam - again
         if candidates >= FEWEST_CANDIDATES:
             break
     most = max(FEWEST_CANDIDATES, min(candidates, settings.candidates))
     return replace(settings, batch=batch, beam=beam, candidates=most)
-
-
-def _value(record: Record) -> float:
-    value = record.outcome.value if record.outcome else None
-    return value if value is not None else float("-inf")

@@ -106,7 +106,8 @@ def join_study(
         wait: seconds to wait for the search to begin.
 
     Raises:
-        StorageError: there is no such study yet, or the database is out of reach.
+        UnknownNameError: the database has no such study; the message lists those that it has.
+        StorageError: the study has no trials yet, or the database is out of reach.
         RunDirectoryError: the study is of another version.
     """
     _quiet()
@@ -182,6 +183,7 @@ def _made(place: Place, patience: float) -> PatientStorage:
 
 
 def _is_race(error: exc.DBAPIError) -> bool:
+    """Whether an error says that another process is making the same tables."""
     said = str(error.orig).lower()
     return isinstance(error, exc.IntegrityError) or "exist" in said or "deadlock" in said
 
@@ -193,6 +195,7 @@ def _engine(address: Address) -> dict[str, Any]:
 
 
 def _prepare(storage: PatientStorage) -> None:
+    """Let an SQLite file be shared by processes, as the module's docstring has it."""
     if storage.address.is_server:
         return
     engine = storage.engine
@@ -273,6 +276,7 @@ def _differences(known: dict[str, Any], settings: dict[str, Any]) -> list[str]:
 
 
 def _unusable(place: Place, error: Exception) -> RunDirectoryError | StorageError:
+    """What to raise for a database's error, without its password."""
     reason = reason_of(error, place.address)
     if place.address.is_server:
         return StorageError(

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
@@ -41,23 +40,20 @@ from autoprompt.searching.records import (
     outcome_record,
 )
 from autoprompt.searching.refinement import Step
+from autoprompt.searching.sampling import sampler_of
+from autoprompt.searching.shared_limits import SharedLimits
 from autoprompt.searching.stages import (
     FIRST,
     OPENING,
     REFINED,
     SEED,
-    WRITTEN_TEMPLATES,
     Done,
     Stages,
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
-from autoprompt.seeding import derive_seed
 
 SHOWN = "prompt"  # as it reads
 MOST_SHOWN = 1000  # characters
-STUCK = 1  # repetitions in a row after which a proposal is drawn at random
-STARTUP = (10, 40)  # random trials before the sampler models anything: fewest, most
-DEADLINE, LIMITS = "deadline", "limits"
 MOST_DEATHS = 3  # workers that may die on a proposal before it counts as failed
 POLL = (0.1, 1.0)  # seconds between looks while others are at work: first, longest
 IDLE = 1800.0  # seconds that a worker waits for a search in which nothing goes on
@@ -113,7 +109,7 @@ class StudyLoop(Knowledge):
         self._claims = Claims(study, self._heartbeat, self.worker.creates)
         self.name = self._claims.name
         self._deaths: Mapping[int, int] = {}
-        self._deadline: float | None = None
+        self._limits: SharedLimits | None = None  # as a worker hears them
         self._restore()
 
     def run(self, progress: Callable[[Record, Spent], None]) -> str:
@@ -125,7 +121,7 @@ class StudyLoop(Knowledge):
         """
         started = time.perf_counter() - self.own_seconds
         if self.worker.creates:
-            self._publish_limits()
+            SharedLimits.from_now(self.budget, self.own_seconds).publish(self.study)
         pause, idle_since = POLL[0], time.monotonic()
         with self._heartbeat:
             while True:
@@ -154,12 +150,12 @@ class StudyLoop(Knowledge):
         index = view.next
         creates = self.worker.creates
         if not creates:
-            if not self._limits_are_known():
+            if not self._heard_limits():
                 return None, ""
             if index < self.table.seeds or any(p < self.table.seeds for p in view.running):
                 return None, ""
         if index >= self.table.seeds and not self._templates_are_written:
-            if not creates and self._must_wait_for_templates():
+            if not creates and self.stages.writer.is_awaited(self.study):
                 return None, ""
             limit = self.budget.forwards
             # Half at most: what is written must be tried as well.
@@ -220,6 +216,11 @@ class StudyLoop(Knowledge):
         line: Mapping[str, Any] | None,
         started: float,
     ) -> Record:
+        """Run a claimed trial, and tell the study what came of it.
+
+        An outage, and an error in a seed, end the search; any other error of this package is the
+        failure of one trial.
+        """
         runner = self._runner_of(index)
         by = {"worker": trial.user_attrs[WORKER], "lines_from": trial.user_attrs.get(LINES_FROM)}
         step: Step | None = None
@@ -280,22 +281,13 @@ class StudyLoop(Knowledge):
             lines_from = self.stages.lines_from(index, self.records, done.running)
         return self._claims.claim(index, kind, self._sampler(index), fixed, number, lines_from)
 
-    def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
-        likely = self.budget.likely_trials(len(self.runner.data.examples) * self.runner.variants())
-        startup = min(max(STARTUP[0], likely // 3), STARTUP[1])
-        seed = derive_seed(self.seed, "sampler", index)
-        if self._repeats() >= STUCK:
-            return RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=True,
-                n_startup_trials=startup,
-            )
+    def _sampler(self, index: int) -> BaseSampler:
+        forwards = len(self.runner.data.examples) * self.runner.costs.variants
+        likely = self.budget.likely_trials(forwards)
+        return sampler_of(self.seed, index, likely, self._repeats())
 
     def _tell(self, trial: Trial, outcome: Outcome, kind: str) -> None:
+        """Keep a trial's outcome, and finish it in a state that suits the sampler."""
         if outcome.scored is not None:
             # Before the trial is told: what the storage calls finished has its scores.
             kept = self._scores.keep(outcome.prompt.digest, outcome.scored)
@@ -330,28 +322,16 @@ class StudyLoop(Knowledge):
             log.info("%d interrupted trials will be run again", zombies)
         self._take_in(self._claims.view().finished)
 
-    # -- limits that hold for all workers -------------------------------------------------------
-
-    def _publish_limits(self) -> None:
-        limits: dict[str, Any] = dict(vars(self.budget))
-        if self.budget.seconds is not None:
-            limits[DEADLINE] = time.time() + self.budget.seconds - self.own_seconds
-        self.study.set_user_attr(LIMITS, limits)
-
-    def _limits_are_known(self) -> bool:
-        """Take the limits that the search's creator has set, which a resume may change."""
-        limits = self.study.user_attrs.get(LIMITS)
-        if limits is None:
-            return False
-        self._deadline = limits.pop(DEADLINE, None)
-        self.budget = Budget(**limits)
-        return True
+    # -- what others have said --------------------------------------------------------------------
 
     def _seconds(self, started: float) -> float:
         """Of the budget: since the search began, on the creator's clock."""
-        if self.worker.creates or self._deadline is None or self.budget.seconds is None:
-            return time.perf_counter() - started
-        return self.budget.seconds - (self._deadline - time.time())
+        known = None if self._limits is None else self._limits.seconds_used()
+        return time.perf_counter() - started if known is None else known
 
-    def _must_wait_for_templates(self) -> bool:
-        return bool(self.table.space.generated) and (WRITTEN_TEMPLATES not in self.study.user_attrs)
+    def _heard_limits(self) -> bool:
+        """Take the limits that the search's creator has set, once it has."""
+        self._limits = SharedLimits.of(self.study)
+        if self._limits is not None:
+            self.budget = self._limits.budget
+        return self._limits is not None

@@ -1,7 +1,7 @@
-"""One trial: from a candidate to a scored prompt, block by block.
+"""One trial: a candidate's prompt is scored on the selection data, block by block.
 
-What is fitted is fitted on train. A trial's value is that one prompt on the selection data: on dev
-as it is, on train with what is fitted refitted without the fold that is scored.
+A trial's value is that one prompt, fitted on train: on dev as it is, on train with what is fitted
+refitted without the fold that is scored.
 """
 
 from __future__ import annotations
@@ -12,38 +12,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autoprompt.demonstrations import DemonstrationPool, not_shown, with_demonstrations
 from autoprompt.errors import TemplateError
-from autoprompt.lineage import Edit
-from autoprompt.objective import (
-    Scored,
-    calibrate,
-    predict,
-    raw_label_scores,
-    tempered_log_likelihoods,
-)
-from autoprompt.prompts import Calibration, Frame, Prompt
-from autoprompt.retrieval import POOL, Retrieval
-from autoprompt.scoring.calibration import CONTENT_FREE, calibrated
+from autoprompt.objective import Scored, predict, raw_label_scores, tempered_log_likelihoods
+from autoprompt.prompts import Prompt
+from autoprompt.scoring.calibration import calibrated
 from autoprompt.scoring.label_scores import Floats
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import measure
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import Candidate, CandidateTable
-from autoprompt.searching.label_words import Evidence, fit_verbalizer
-from autoprompt.searching.paid import is_fitted, paid_rows
+from autoprompt.searching.paid import paid_rows
+from autoprompt.searching.prompt_fitting import PromptFitter
 from autoprompt.searching.racing import Race, rungs
 from autoprompt.searching.selection_data import SelectionData
-from autoprompt.searching.trigger_slots import blank, trigger_tokens
-from autoprompt.space_content import SIMILAR
-from autoprompt.tasks.examples import Example, normalised_texts, split_digest
+from autoprompt.searching.trial_costs import TrialCosts
+from autoprompt.tasks.examples import normalised_texts, split_digest
 from autoprompt.tasks.task import Task
-from autoprompt.verbalizers import Verbalizer
 
 NOTHING = Spent()
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,13 +73,17 @@ class TrialRunner:
     """Scores candidates of one search.
 
     Args:
-        task: fields, labels, metric, and the train split that demonstrations are drawn from.
+        task: labels, metric, and the train split that demonstrations are drawn from.
         data: what is fitted on and selected on.
         table: the space's choices.
         scorer: knows every word of the space.
         seed: the run's seed.
-        candidates: label to the words that may be fitted for it.
+        label_candidates: label to the words that may be fitted for it.
         exact: the runner whose model decides, where this one's only screens; by default itself.
+
+    Attributes:
+        fitter: makes a candidate's prompt.
+        costs: the most that a trial can take.
     """
 
     def __init__(
@@ -102,7 +93,7 @@ class TrialRunner:
         table: CandidateTable,
         scorer: WordScorer,
         seed: int,
-        candidates: Mapping[str, Sequence[str]],
+        label_candidates: Mapping[str, Sequence[str]],
         exact: TrialRunner | None = None,
     ) -> None:
         self.exact = exact or self
@@ -111,106 +102,8 @@ class TrialRunner:
         self.table = table
         self.scorer = scorer
         self.seed = seed
-        # A demonstration must not give away an example that is scored on dev.
-        on_dev = {normalised_texts(example) for example in data.dev}
-        showable = [e for e in task.train if normalised_texts(e) not in on_dev]
-        self.showable = DemonstrationPool(showable, task.labels)
-        self.candidates = candidates
-        self._variants: int | None = None
-
-    def variants(self) -> int:
-        """The most forward passes that a sequence takes, over the kinds of templates."""
-        if self._variants is None:  # asked for in every trial, and always the same
-            self._variants = max(self.scorer.variants(frame) for frame in self.table.frames())
-        return self._variants
-
-    def most_forwards(self) -> int:
-        """The most forwards that one composed prompt can take."""
-        sequences = self._sequences()
-        space = self.table.space
-        states = space.fit_words and "label head" in space.word_methods
-        return sequences * self.variants() + (len(self.data.fit) if states else 0)
-
-    def most_for_seeds(self) -> int:
-        """The most forwards that all seed prompts can take, as the expert wrote them."""
-        frames = [self.bare_frame(Candidate(one.template, 0)) for one in self.table.space.seeds]
-        return self._sequences() * sum(self.scorer.variants(frame) for frame in frames)
-
-    def _sequences(self) -> int:
-        """Sequences of one prompt, in one way."""
-        return len(self.data.dev) + len(self.data.fit) + len(CONTENT_FREE)
-
-    # -- from candidate to prompt -------------------------------------------------------------
-
-    def prompt_of(self, candidate: Candidate) -> Prompt:
-        """The frozen prompt of a candidate: words and calibration fitted, demonstrations drawn."""
-        everything = np.arange(len(self.data.fit))
-        verbalizer = self._verbalizer(candidate, everything)
-        shown, retrieval = self._demonstrations(candidate)
-        template = with_demonstrations(candidate.template) if shown else candidate.template
-        triggers = trigger_tokens(self.scorer.model.encoder, self.bare_frame(candidate).triggers)
-        prompt = Prompt(template, verbalizer, triggers, shown, retrieval=retrieval)
-        words = dict(zip(verbalizer.labels, verbalizer.words, strict=True))
-        lineage = (*candidate.lineage, Edit(candidate.how, prompt.shown, words))
-        calibration = self._calibration(candidate, prompt, verbalizer, everything)
-        return replace(prompt, calibration=calibration, lineage=lineage)
-
-    def _demonstrations(self, candidate: Candidate) -> tuple[tuple[Example, ...], Retrieval | None]:
-        """What a candidate shows, or chooses from for each input."""
-        if not candidate.demonstrations:
-            return (), None
-        if candidate.select == SIMILAR:
-            pool = self.showable.draw(POOL, self.seed, 0, order="grouped")
-            return pool, Retrieval(candidate.demonstrations, candidate.order)
-        drawn = self.showable.draw(
-            candidate.demonstrations, self.seed, candidate.draw, candidate.select, candidate.order
-        )
-        return drawn, None
-
-    def bare_frame(self, candidate: Candidate) -> Frame:
-        """What the model sees of a candidate without demonstrations."""
-        counts = candidate.template.trigger_counts
-        fresh = tuple((blank(self.scorer.model.encoder),) * count for count in counts)
-        return Frame(candidate.template, candidate.triggers or fresh)
-
-    def _verbalizer(self, candidate: Candidate, rows: Rows) -> Verbalizer:
-        """The candidate's verbalizer, fitted on some rows of `data.fit` where it is fitted."""
-        if candidate.verbalizer is not None:
-            return candidate.verbalizer
-        if candidate.words is not None:
-            known = self.table.verbalizers[candidate.words]
-            return replace(known, aggregation=candidate.aggregation)
-        frame = self.bare_frame(candidate)
-        evidence = Evidence(
-            self.scorer.scores(frame, self.data.fit), self.data.fit_gold, self.scorer.column
-        )
-        if candidate.method == "label head":
-            evidence = replace(
-                evidence,
-                states=self.scorer.states(frame, self.data.fit),
-                embeddings=self.scorer.output_embeddings(frame),
-            )
-        return fit_verbalizer(
-            candidate.method,
-            evidence.rows(rows),
-            self.candidates,
-            candidate.per_label,
-            candidate.aggregation,
-        )
-
-    def _calibration(
-        self, candidate: Candidate, prompt: Prompt, verbalizer: Verbalizer, rows: Rows
-    ) -> Calibration:
-        """The calibration, a batch prior taken from some rows of `data.fit`."""
-        texts = not_shown([self.data.fit[row] for row in rows], prompt.shown_to_all)
-        fields = self.task.fields
-        method = candidate.calibration
-        if method == "batch":
-            # All at once: in bfloat16 a score hangs a little on what else is in its batch.
-            self.scorer.scores(prompt.frame, self.data.fit)
-        return calibrate(method, self.scorer, prompt.frame, verbalizer, fields, texts)
-
-    # -- scores on the selection data ---------------------------------------------------------
+        self.fitter = PromptFitter(task, data, table, scorer, seed, label_candidates)
+        self.costs = TrialCosts(data, table, scorer)
 
     def selection_scores(
         self,
@@ -231,7 +124,7 @@ class TrialRunner:
         gold = self.data.gold[start : start + count]
         if start:
             return Scored(predict(prompt, self.scorer, examples), gold)
-        if is_fitted(candidate) and self.data.fit_count:
+        if self._cross_fits(candidate):
             if on_train is None:
                 on_train = self.cross_fitted(candidate, prompt)
             on_dev = predict(prompt, self.scorer, examples[self.data.fit_count :])
@@ -246,14 +139,18 @@ class TrialRunner:
                 found[row, gold[row]] -= 1e-6
         return Scored(found, gold)
 
+    def _cross_fits(self, candidate: Candidate) -> bool:
+        """Whether train judges a candidate, and a fold only what was fitted without it."""
+        return candidate.is_fitted and self.data.fit_count > 0 and not candidate.label_fitted
+
     def cross_fitted(self, candidate: Candidate, prompt: Prompt) -> Floats:
         """Scores on `data.fit`, each fold by words and prior of the others: `(fit, labels)`."""
         found = np.empty((len(self.data.fit), len(self.task.labels)))
         for fold in np.unique(self.data.folds):
             held = np.flatnonzero(self.data.folds == fold)
             rest = np.flatnonzero(self.data.folds != fold)
-            verbalizer = self._verbalizer(candidate, rest)
-            calibration = self._calibration(candidate, prompt, verbalizer, rest)
+            verbalizer = self.fitter.verbalizer(candidate, rest)
+            calibration = self.fitter.calibration(candidate, prompt, verbalizer, rest)
             examples = [self.data.fit[row] for row in held]
             raw = raw_label_scores(self.scorer, prompt.frame, verbalizer, examples)
             found[held] = calibrated(raw, calibration.offsets)
@@ -281,19 +178,19 @@ class TrialRunner:
         self.scorer.begin()
         if candidate.template.text in self.table.space.banned_templates:
             raise TemplateError(f"a person has banned the template {candidate.template.text!r}")
-        prompt = self.prompt_of(candidate)
+        prompt = self.fitter.prompt_of(candidate)
         before = seen_before(prompt.digest)
         if before is None:
             outcome = self._raced(candidate, prompt, race, droppable)
         else:
             outcome = replace(before, prompt=prompt, scored=None, reports={})
         seen = 0 if before else outcome.seen
-        fits = candidate.words is None and candidate.verbalizer is None
+        bare = self.fitter.bare_frame(candidate)
         return replace(
             outcome,
             spent=replace(self.scorer.spent, seconds=time.perf_counter() - started),
-            paid=paid_rows(self.data, candidate, self.bare_frame(candidate), prompt, seen),
-            words_by=(candidate.method, candidate.per_label) if fits else None,
+            paid=paid_rows(self.data, candidate, bare, prompt, seen),
+            words_by=(candidate.method, candidate.per_label) if candidate.fits_words else None,
             line=None,
             precision=before.precision if before else self.scorer.model.precision,
         )
@@ -311,8 +208,9 @@ class TrialRunner:
         prompt = outcome.prompt
         started = time.perf_counter()
         self.scorer.begin()
-        everything = np.arange(len(self.data.fit))
-        calibration = self._calibration(candidate, prompt, prompt.verbalizer, everything)
+        calibration = self.fitter.calibration(
+            candidate, prompt, prompt.verbalizer, self.fitter.all_rows
+        )
         prompt = replace(prompt, calibration=calibration)
         found = self._raced(candidate, prompt, Race(len(self.data.examples)), droppable=False)
         spent = replace(self.scorer.spent, seconds=time.perf_counter() - started)
@@ -324,12 +222,12 @@ class TrialRunner:
         )
 
     def _raced(self, candidate: Candidate, prompt: Prompt, race: Race, droppable: bool) -> Outcome:
+        """The prompt's outcome, scored rung by rung until the race drops it or no rung is left."""
         reports: dict[int, float] = {}
         start = self.data.judges_from(candidate.label_fitted)
         sizes = rungs(len(self.data.examples) - start)
-        on_train = None
-        if is_fitted(candidate) and self.data.fit_count and not start:
-            on_train = self.cross_fitted(candidate, prompt)  # once, for all rungs
+        cross_fits = self._cross_fits(candidate)
+        on_train = self.cross_fitted(candidate, prompt) if cross_fits else None  # for all rungs
         for rung in sizes:
             # Earlier blocks come out of the cache.
             scored = self.selection_scores(candidate, prompt, rung, on_train)
@@ -337,8 +235,8 @@ class TrialRunner:
             if rung == sizes[-1]:
                 break
             if droppable and race.verdict_on(scored, start) is not None:
-                run = max(rung, self.data.fit_count) if is_fitted(candidate) and not start else rung
-                left = self.data.examples[start + run : start + sizes[-1]]
+                done = max(rung, self.data.fit_count) if cross_fits else rung
+                left = self.data.examples[start + done : start + sizes[-1]]
                 self.scorer.spent += Spent(saved=self.scorer.unpaid(prompt.frame, left))
                 return Outcome(prompt, None, None, rung, reports, scored, start=start)
         value = reports[sizes[-1]]

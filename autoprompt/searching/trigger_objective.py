@@ -20,7 +20,7 @@ from autoprompt.scoring.label_scores import Floats, label_scores
 from autoprompt.scoring.ledger import Spent
 from autoprompt.scoring.metrics import Ints
 from autoprompt.scoring.word_scores import word_log_probabilities
-from autoprompt.searching.trigger_slots import blank, split_by_slot
+from autoprompt.searching.trigger_slots import blank_frame, split_by_slot
 from autoprompt.tasks.examples import Example
 from autoprompt.verbalizers import Verbalizer
 
@@ -64,19 +64,23 @@ class TriggerSettings:
     by_accuracy: bool = False
     decided: int = 0
 
-    def most_forwards(self, variants: int, slots: int) -> int:
+    def most_forwards(self, variants: int, tokens: int) -> int:
         """The most that a step takes, in a budget's forwards.
 
         Args:
-            variants: numbers of tokens among the label words.
-            slots: trigger tokens.
+            variants: passes that a sequence takes, for words of different numbers of tokens.
+            tokens: trigger tokens, each of which takes a pass where fluency is asked for.
         """
         examples = self.batch * self.accumulation
-        gradients = 3 * examples * variants * self.beam
-        fluency = slots if self.fluency else 0
+        gradients = 3 * examples * variants * self.beam  # a backward pass counts as two
+        fluency = tokens if self.fluency else 0
         scored = self.candidates + self.beam
         scored += self.decided + self.beam if self.decided else 0
         return gradients + scored * (examples * variants + fluency)
+
+    def is_over(self, stale: int) -> bool:
+        """Whether patience ends after so many steps in a row that found nothing better."""
+        return stale >= self.patience
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ class TriggerObjective:
         return np.array([words.loss(one, rows) for one in sets])
 
     def _own_values(self, candidates: Sequence[Ids], rows: Ints, model: OpenModel) -> Floats:
+        """The loss of each candidate, or its share of misses, with the verbalizer's words."""
         shape = (len(candidates), len(rows))
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
         for masks, (columns, ids) in self._groups.items():
@@ -223,6 +228,7 @@ class TriggerObjective:
         return self.model.encoder.encode(self._framed(ids), examples, masks)
 
     def _variants(self, ids: Ids, rows: Ints) -> list[Variant]:
+        """What a gradient is taken of: the prompt's encodings for each length of words."""
         owner = np.repeat(
             np.arange(len(self.verbalizer.labels)), [len(w) for w in self.verbalizer.words]
         )
@@ -232,12 +238,14 @@ class TriggerObjective:
         ]
 
     def _columns(self) -> list[list[int]]:
+        """For each label where its words are among all words."""
         ends = np.cumsum([0, *(len(words) for words in self.verbalizer.words)])
         return [list(range(start, end)) for start, end in itertools.pairwise(ends)]
 
     def _words_by_length(self) -> dict[int, tuple[Ints, Ints]]:
         """Number of tokens -> (columns among all words, ids of shape `(words, tokens)`)."""
-        first = self._framed((blank(self.model.encoder),) * sum(self.frame.template.trigger_counts))
+        blanks = blank_frame(self.model.encoder, self.frame.template).triggers
+        first = replace(self.frame, triggers=blanks)
         found: dict[int, list[tuple[int, Ids]]] = {}
         for column, word in enumerate(self.verbalizer.all_words):
             ids = self.model.encoder.word_ids(first, word)

@@ -60,7 +60,7 @@ def slotted(
         InputError: only "suffix" is asked for, on a causal model, which never sees it.
     """
     if template.trigger_counts:
-        initial = tuple((blank(encoder),) * count for count in template.trigger_counts)
+        initial = blank_frame(encoder, template).triggers
         return [Slotted(template, initial, "trigger tokens in their slots")]
     sides = {"prefix": -1, "before_mask": 0, "suffix": 1}
     found: dict[str, Slotted] = {}
@@ -88,6 +88,11 @@ def blank(encoder: PromptEncoder) -> int:
     if isinstance(encoder, CausalEncoder | Seq2SeqEncoder):
         return encoder.text_ids(_NEUTRAL)[-1]
     return encoder.mask_id
+
+
+def blank_frame(encoder: PromptEncoder, template: Template) -> Frame:
+    """A template whose trigger slots hold blank tokens, without demonstrations."""
+    return Frame(template, tuple((blank(encoder),) * count for count in template.trigger_counts))
 
 
 def split_by_slot(template: Template, ids: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -193,5 +198,6 @@ def _word_starts(text: str) -> Iterator[int]:
 
 
 def _cut(text: str, start: int) -> tuple[str, str, str]:
+    """What stands before a place, the words from there on, and the white space behind them."""
     body = text[start:].rstrip()
     return text[:start], body, text[start + len(body) :]

@@ -29,10 +29,15 @@ from autoprompt.searching.trigger_objective import (
     TriggerObjective,
     TriggerSettings,
 )
+from autoprompt.searching.trigger_vocabulary import allowed_tokens, without_words
 from autoprompt.seeding import derive_seed, generator
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.splits import shuffled_by_label
 from autoprompt.verbalizers import Verbalizer
+
+COMBINED = 3  # one of so many candidates makes several swaps at once
+LOOKED_AT = 8  # times the candidates: how far down the swaps are looked for that are text
+TRIES = 4  # for each combination: some are known, or are no text
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class TriggerSearch(TriggerObjective):
         self._embeddings = model.input_embeddings()
         self._allowed = allowed_tokens(model) if allowed is None else allowed
         if words is None:  # words that are fitted to each candidate are not known beforehand
-            self._allowed = _without_words(self._allowed, model, verbalizer)
+            self._allowed = without_words(self._allowed, model, verbalizer)
         if not self._allowed.any():
             raise InputError(
                 "no token is left that a trigger may be: special tokens, label words and tokens "
@@ -103,7 +108,11 @@ class TriggerSearch(TriggerObjective):
     # -- one step -----------------------------------------------------------------------------
 
     def step(self, line: Line) -> Line:
-        """Linearise, propose, score exactly, keep the best."""
+        """Linearise, propose, score exactly, keep the best.
+
+        Raises:
+            ScoringError: scores or gradients are not finite; `spent` has what was run.
+        """
         rows = self._batches(line.step, 0)
         judged = self._batches(line.step, 1) if self.settings.fresh_batch else rows
         proposals = list(line.beam)
@@ -115,11 +124,11 @@ class TriggerSearch(TriggerObjective):
             stale = line.stale if same else 0
             proposals += self._proposals(ids, promised, most, stale, (line.step, number))
         proposals = list(dict.fromkeys(proposals))
-        beam = self._best(proposals, judged, len(line.beam))
+        beam = self._next_beam(proposals, judged, len(line.beam))
         improved = beam[0] not in line.beam[:1]
         return Line(beam, line.step + 1, 0 if improved else line.stale + 1)
 
-    def _best(self, proposals: Sequence[Ids], rows: Ints, known: int) -> tuple[Ids, ...]:
+    def _next_beam(self, proposals: Sequence[Ids], rows: Ints, known: int) -> tuple[Ids, ...]:
         """The beam to go on with; the first `known` proposals are the beam so far."""
         places = list(range(len(proposals)))
         values = self.values(proposals, rows)
@@ -130,10 +139,6 @@ class TriggerSearch(TriggerObjective):
         # The first of equals is the older one: a tie is no improvement.
         places.sort(key=lambda place: (values[place], place))
         return tuple(proposals[place] for place in places[: self.settings.beam])
-
-    def is_over(self, line: Line) -> bool:
-        """Whether patience is at its end."""
-        return line.stale >= self.settings.patience
 
     def promises(self, ids: Ids, rows: Ints) -> Floats:
         """By how much each swap lowers the loss, to first order.
@@ -165,20 +170,28 @@ class TriggerSearch(TriggerObjective):
     # -- proposals ----------------------------------------------------------------------------
 
     def _proposals(
-        self, ids: Ids, promised: Floats, most: int, stale: int, names: tuple[int, int]
+        self, ids: Ids, promised: Floats, most: int, stale: int, turn: tuple[int, int]
     ) -> list[Ids]:
-        """The prompts whose swaps promise most and that are text, after those of stale steps."""
-        chance = generator(self.seed, "triggers", *names)
+        """The prompts whose swaps promise most and that are text.
+
+        Args:
+            ids: the current tokens.
+            promised: see `promises`.
+            most: how many prompts are wanted.
+            stale: steps before this one that tried the best swaps in vain; theirs are passed over.
+            turn: step and member of the beam, which random choices depend on.
+        """
+        chance = generator(self.seed, "triggers", *turn)
         if self.settings.one_position:
             only = int(chance.integers(len(ids)))
             others = np.arange(len(ids)) != only
             promised = np.where(others[:, None], -np.inf, promised)
         found: list[Ids] = []
         singles: list[tuple[int, int]] = []
-        reserved = most // 3 if self.settings.flips > 1 and len(ids) > 1 else 0
+        reserved = most // COMBINED if self.settings.flips > 1 and len(ids) > 1 else 0
         size = promised.shape[1]
         skipped = stale * (most - reserved)  # of single swaps that are text, as many as were tried
-        for flat in _best_first(promised.ravel(), 8 * (stale + 1) * most):
+        for flat in _best_first(promised.ravel(), LOOKED_AT * (stale + 1) * most):
             position, token = divmod(int(flat), size)
             candidate = (*ids[:position], token, *ids[position + 1 :])
             if not self._is_text(candidate):
@@ -200,7 +213,7 @@ class TriggerSearch(TriggerObjective):
         found: dict[Ids, None] = {}
         if len({position for position, _ in singles}) < 2:
             return []
-        for _ in range(4 * most):
+        for _ in range(TRIES * most):
             if len(found) >= most:
                 break
             tokens = list(ids)
@@ -218,14 +231,9 @@ class TriggerSearch(TriggerObjective):
 
     def _is_text(self, ids: Ids) -> bool:
         """Whether the prompt, written as text, is read as the same tokens."""
-        if not self._round_trips_at_all:
-            return True
-        return self.model.encoder.round_trips(self._framed(ids))
-
-    @property
-    def _round_trips_at_all(self) -> bool:
-        # Some tokenizers never do around a slot; their prompts are kept by their ids.
-        return self.model.encoder.exact
+        encoder = self.model.encoder
+        # Some tokenizers never do so around a slot; their prompts are kept by their ids.
+        return not encoder.exact or encoder.round_trips(self._framed(ids))
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -258,38 +266,6 @@ class TriggerSearch(TriggerObjective):
             elif label not in second and folds[row] != folds[first[label]]:
                 second[label] = row
         return list(dict.fromkeys([*first.values(), *second.values(), *rows]))
-
-
-def allowed_tokens(model: OpenModel) -> NDArray[np.bool_]:
-    """Which vocabulary entries may be trigger tokens: text of their own.
-
-    Special and unused tokens, and pieces that do not decode to visible text, are banned.
-
-    Returns:
-        Shape `(vocab_size,)` of the embeddings.
-    """
-    tokenizer = model.encoder.tokenizer
-    allowed = np.zeros(len(model.input_embeddings()), dtype=bool)
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    for token, text in enumerate(texts):
-        unused = text.startswith("[unused")
-        readable = bool(text.strip()) and text.isprintable() and "\ufffd" not in text
-        allowed[token] = readable and not unused and token not in special
-    return allowed
-
-
-def _without_words(
-    allowed: NDArray[np.bool_], model: OpenModel, verbalizer: Verbalizer
-) -> NDArray[np.bool_]:
-    """Ban the label words: a trigger that names a label answers for every example alike."""
-    left = allowed.copy()
-    for word in verbalizer.all_words:
-        for text in (word, f" {word}"):
-            ids = model.encoder.text_ids(text)
-            if len(ids) == 1:
-                left[ids[0]] = False
-    return left
 
 
 def _best_first(values: Floats, most: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ Groups = list[list[int]]  # for each label its words as indices, the best first
 
 
 @dataclass(frozen=True)
-class Claims:
+class WordClaims:
     """Candidates as arrays: a word, however its labels spell it, is one of their columns.
 
     Attributes:
@@ -40,7 +40,7 @@ class Claims:
         column: Mapping[str, int],
         usable: NDArray[np.bool_],
         candidates: Mapping[str, Sequence[str]],
-    ) -> Claims:
+    ) -> WordClaims:
         """The claims of some candidates.
 
         Args:

@@ -11,7 +11,7 @@ from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.candidates import CandidateTable
-from autoprompt.searching.vocabulary import likeliest_words
+from autoprompt.searching.likeliest_words import likeliest_words
 from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.verbalizers import normalised_word
 

@@ -94,7 +94,7 @@ def candidates(material: Material) -> list[Candidate]:
 
 def measure(runner: TrialRunner, candidate: Candidate, material: Material) -> Measured:
     """Freeze a candidate's prompt and score it on the selection data, on dev and on the truth."""
-    prompt = runner.prompt_of(candidate)
+    prompt = runner.fitter.prompt_of(candidate)
     examples = len(runner.data.examples)
     scored = runner.selection_scores(candidate, prompt, examples)
     metric, value = metric_and_likelihood(scored)

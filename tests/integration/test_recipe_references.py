@@ -35,7 +35,7 @@ from autoprompt.searching.generation import fill
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record, record_of
 from autoprompt.searching.selection_data import SelectionData
-from autoprompt.searching.stages import WRITTEN_TEMPLATES
+from autoprompt.searching.template_writing import WRITTEN_TEMPLATES
 from autoprompt.searching.triggers import TriggerSearch
 from autoprompt.searching.verdict import KEPT_SEED
 from autoprompt.seeding import derive_seed, generator

@@ -33,7 +33,7 @@ from autoprompt import session
 from autoprompt.results import Reading
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.searching import stages
+from autoprompt.searching import template_writing
 from autoprompt.searching.claims import Claims
 from autoprompt.searching.paid import restore_paid
 from autoprompt.searching.records import KIND, OUTCOME, record_of
@@ -128,7 +128,7 @@ def test_the_whole_run_has_what_the_other_tests_interrupt(whole: Path) -> None:
 
 STUDY, TRIAL = optuna.study.Study, optuna.trial.Trial
 MOMENTS = {
-    "templates were written, not kept": (stages, "fill", 1),
+    "templates were written, not kept": (template_writing, "fill", 1),
     "templates were kept": (STUDY, "set_user_attr", 5),
     "structure is searched": (STUDY, "tell", 4),
     "the first step was asked for": (Claims, "claim", STRUCTURE + 1),

@@ -14,7 +14,7 @@ from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.vocabulary import whole_words
 from autoprompt.prompts import Frame
-from autoprompt.searching.vocabulary import likeliest_words
+from autoprompt.searching.likeliest_words import likeliest_words
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 

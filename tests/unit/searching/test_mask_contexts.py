@@ -17,14 +17,10 @@ from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.candidates import CandidateTable
 from autoprompt.searching.mask_contexts import SHOWN, frames_of
-from autoprompt.searching.racing import Race
-from autoprompt.searching.selection_data import SelectionData
-from autoprompt.searching.trials import TrialRunner
 from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import Pattern, SeedPrompt
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import Example
-from autoprompt.tasks.task import Task
 from autoprompt.templates import Template
 
 SEED = SeedPrompt(Template.parse("{text} It was {mask}."), {"neg": ("bad",), "pos": ("great",)})
@@ -156,18 +152,6 @@ def test_another_option_may_cost_more_passes(tiny_model: MaskedLanguageModel) ->
         passes[context_of(frame)] = scorer.spent.forwards // len(EXAMPLES)
         assert scorer.variants(frame) == passes[context_of(frame)]
     assert passes == {"was ": 1, "so ": 1, "un": 3, "(": 1}
-
-
-def test_the_bound_on_forwards_holds_for_every_option(tiny_model: MaskedLanguageModel) -> None:
-    task = Task("tiny", ("text",), ("neg", "pos"), "accuracy", *[tuple(EXAMPLES)] * 3)
-    table = CandidateTable(SearchSpace.parse(SPACE))
-    scorer = WordScorer(tiny_model, ["bad", "great"])
-    runner = TrialRunner(task, SelectionData.of(task, 0), table, scorer, 0, {})
-    glued = table.composed(Template.parse("{text} so un{mask}."), "")
-    spent = runner.run(glued, Race(8), lambda _: None, droppable=False).spent
-    assert spent.forwards == 2 * len(EXAMPLES)  # train and dev are the same texts
-    assert runner.variants() == 2
-    assert spent.forwards <= runner.most_forwards()
 
 
 def test_a_word_that_another_option_makes_one_token_is_kept(

@@ -7,26 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_search import runner_of, scored
 
 from autoprompt.errors import ModelError, ScoringError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.objective import Scored
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.word_scores import WordScorer
-from autoprompt.searching.candidates import Candidate, CandidateTable
-from autoprompt.searching.racing import Race
+from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.records import Record
 from autoprompt.searching.refinement import Refiner
 from autoprompt.searching.selection import select
-from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
 from autoprompt.searching.triggers import TriggerSearch
-from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
-from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import Example
-from autoprompt.tasks.task import Task
 
 SPACE = """
 name: tiny
@@ -45,38 +39,6 @@ PLAN = TriggerPlan(2)
 SETTINGS = TriggerSettings(candidates=4, batch=8, patience=2)
 
 
-def task() -> Task:
-    words = ["film", "book", "plot", "acting", "was", "is", "very", "team"]
-    rows = [
-        Example(
-            {"text": f"{words[n % 8]} {words[(n * 3 + n // 8) % 8]} {n}"}, ("neg", "pos")[n % 2]
-        )
-        for n in range(28)
-    ]
-    splits = {"train": rows[:8], "dev": rows[8:20], "test": rows[20:]}
-    return Task(
-        name="tiny",
-        fields=("text",),
-        labels=("neg", "pos"),
-        metric="accuracy",
-        **{name: tuple(part) for name, part in splits.items()},
-    )
-
-
-def runner_of(model: MaskedLanguageModel, text: str = SPACE) -> TrialRunner:
-    own = task()
-    table = CandidateTable(SearchSpace.parse(text).restricted(own.fields, own.labels))
-    data = SelectionData.of(own, 0)
-    words = words_to_score(table, model, data.fit)
-    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
-    return TrialRunner(own, data, table, scorer, 0, words.by_label)
-
-
-def scored(runner: TrialRunner, candidate: Candidate) -> Outcome:
-    race = Race(len(runner.data.examples))
-    return runner.run(candidate, race, lambda _: None, droppable=False)
-
-
 def seeds_of(runner: TrialRunner) -> list[tuple[int, Outcome]]:
     return [
         (n, scored(runner, Candidate(seed.template, runner.table.seed_words(n))))
@@ -86,7 +48,7 @@ def seeds_of(runner: TrialRunner) -> list[tuple[int, Outcome]]:
 
 @pytest.fixture
 def runner(tiny_model: MaskedLanguageModel) -> TrialRunner:
-    return runner_of(tiny_model)
+    return runner_of(tiny_model, SPACE)
 
 
 @pytest.fixture
@@ -179,7 +141,7 @@ def test_lines_take_turns_until_their_patience_ends(runner: TrialRunner, refiner
 def test_a_step_can_be_taken_again_by_another_process(tiny_model: MaskedLanguageModel) -> None:
     found = []
     for _ in range(2):
-        runner = runner_of(tiny_model)
+        runner = runner_of(tiny_model, SPACE)
         refiner = Refiner(runner, PLAN, SETTINGS)
         outcomes = seeds_of(runner)
         states: list[dict[str, Any]] = []

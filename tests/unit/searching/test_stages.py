@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
+import tiny_search
+from tiny_search import scored, task
 
 from autoprompt.errors import InputError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.pipeline import search
 from autoprompt.progress import Observer
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching import stages
 from autoprompt.searching.budget import MAX_REPEATS, NO_NEW, Budget
-from autoprompt.searching.candidates import Candidate, CandidateTable
-from autoprompt.searching.generation import Generated
-from autoprompt.searching.racing import Race
+from autoprompt.searching.candidates import Candidate
 from autoprompt.searching.recipes import Recipe
 from autoprompt.searching.records import Record, Running
-from autoprompt.searching.selection_data import SelectionData
 from autoprompt.searching.stages import (
     COMPOSED,
     EXHAUSTED,
-    FILL_EXAMPLES,
     FIRST,
     REFINED,
     SEED,
@@ -35,12 +31,8 @@ from autoprompt.searching.stages import (
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
-from autoprompt.searching.words import words_to_score
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
-from autoprompt.tasks.examples import Example
-from autoprompt.tasks.task import Task
-from autoprompt.templates import Template
 
 HEAD = """
 name: tiny
@@ -68,40 +60,14 @@ WORDS = "label_words: {candidates: {neg: [dull, slow], pos: [fine, warm]}}\n"
 FAST = Recipe(triggers=TriggerSettings(candidates=4, batch=8))
 
 
-def task(train: int = 8, dev: int = 12) -> Task:
-    """A task of texts that no two are alike."""
-    words = ["film", "book", "plot", "acting", "was", "is", "very", "team"]
-    labels = ("neg", "pos")
-    rows = [
-        Example({"text": f"{words[n % 8]} {words[(n * 3 + n // 8) % 8]} {n}"}, labels[n % 2])
-        for n in range(train + dev + 8)
-    ]
-    return Task(
-        name="tiny",
-        fields=("text",),
-        labels=labels,
-        metric="accuracy",
-        train=tuple(rows[:train]),
-        dev=tuple(rows[train : train + dev]),
-        test=tuple(rows[train + dev :]),
-    )
-
-
 def runner_of(model: MaskedLanguageModel, text: str = SPACE, recipe: Recipe = FAST) -> TrialRunner:
-    """Scores candidates, as the pipeline wires it."""
-    own = task()
-    space = SearchSpace.parse(text).restricted(own.fields, own.labels)
-    table = CandidateTable(recipe.narrowed(space))
-    data = SelectionData.of(own, 0)
-    words = words_to_score(table, model, data.fit)
-    scorer = WordScorer(model, [*words.seeds, *words.candidates], one_token=words.candidates)
-    return TrialRunner(own, data, table, scorer, 0, words.by_label)
+    """Scores candidates of a space as a recipe takes it."""
+    return tiny_search.runner_of(model, text, narrowed=recipe.narrowed)
 
 
 def record(runner: TrialRunner, proposal: int, candidate: Candidate, **state: Any) -> Record:
     """The record of a candidate that is scored."""
-    examples = len(runner.data.examples)
-    outcome = runner.run(candidate, Race(examples), lambda _: None, droppable=False)
+    outcome = scored(runner, candidate)
     line = state or None
     return Record(proposal, replace(outcome, line=line), None, outcome.spent, {}, line)
 
@@ -177,7 +143,7 @@ def test_a_recipe_that_does_not_compose_refines_at_once(
 def test_composing_goes_on_where_no_step_fits(runner: TrialRunner, seeds: list[Record]) -> None:
     found = Stages(runner, FAST)
     assert found.refiner is not None
-    composed, step = runner.most_forwards(), found.refiner.most_forwards()
+    composed, step = runner.costs.most_forwards(), found.refiner.most_forwards()
     assert composed < step
     budget = Budget(forwards=10**6)
     assert found.next_kind(done(seeds, 10**6 - step), budget) == (REFINED, "")
@@ -257,81 +223,10 @@ def test_a_first_prompt_that_does_not_fit_ends_the_search(
     found = Stages(runner, recipe)
     records = seeds_of(runner)
     found.write_templates(optuna.create_study(), records)
-    most = runner.most_forwards()
+    most = runner.costs.most_forwards()
     assert found.next_kind(done(records, 1000 - most), Budget(forwards=1000))[0] == FIRST
     late = found.next_kind(done(records, 1001 - most), Budget(forwards=1000))
     assert late == (None, "forwards")
-
-
-# -- the model's templates --------------------------------------------------------------------
-
-
-def test_templates_are_written_once_from_the_best_seed(
-    tiny_model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 3}\n")
-    records = seeds_of(runner)
-    best = max(range(2), key=lambda n: records[n].outcome.value)  # type: ignore[union-attr]
-    study, asked = optuna.create_study(), []
-    original = stages.fill
-
-    def fill(model: Any, template: Template, examples: Any, words: Any, **rest: Any) -> Any:
-        asked.append((template, len(examples), words))
-        return original(model, template, examples, words, **rest)
-
-    monkeypatch.setattr(stages, "fill", fill)
-    first = Stages(runner, FAST)
-    spent = first.write_templates(study, records)
-    assert asked == [(runner.table.space.seeds[best].template, min(8, FILL_EXAMPLES), None)]
-    assert len(runner.table.written) == 3
-    assert spent.forwards > 0
-    assert not runner.table.written_with_labels
-    known = list(runner.table.written)
-    runner.table.written = []
-    assert Stages(runner, FAST).write_templates(study, records) == spent
-    assert (runner.table.written, len(asked)) == (known, 1)
-
-
-def test_templates_around_gold_words_are_known_to_be_fitted(
-    tiny_model: MaskedLanguageModel,
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 2}\n")
-    found = Stages(runner, replace(FAST, conditioned=True))
-    found.write_templates(optuna.create_study(), seeds_of(runner))
-    assert runner.table.written_with_labels
-    assert runner.table.model_written(0).label_fitted
-
-
-@pytest.mark.parametrize("left", [0, 40, 90, 200])
-def test_templates_take_no_more_than_what_is_left(
-    tiny_model: MaskedLanguageModel, left: int
-) -> None:
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
-    found = Stages(runner, FAST)
-    spent = found.write_templates(optuna.create_study(), seeds_of(runner), left)
-    assert spent.forwards <= left
-    assert bool(runner.table.written) == (left >= 90)
-
-
-@pytest.mark.parametrize(("left", "beam"), [(None, 100), (10_000, 100), (47, 2), (15, None)])
-def test_a_t5_takes_no_more_than_what_is_left(
-    tiny_model: MaskedLanguageModel,
-    monkeypatch: pytest.MonkeyPatch,
-    left: int | None,
-    beam: int | None,
-) -> None:
-    """A beam's row is a sequence for each of the 8 examples and of the 2 placements."""
-    runner = runner_of(tiny_model, HEAD + "templates: {generated: 5}\n")
-    asked: list[int] = []
-
-    def generate(*_: Any, beam: int, **__: Any) -> tuple[list[Generated], Spent]:
-        asked.append(beam)
-        return [], Spent()
-
-    monkeypatch.setattr(stages, "generate_with_t5", generate)
-    infiller: Any = SimpleNamespace(name="t5")
-    Stages(runner, FAST, infiller).write_templates(optuna.create_study(), seeds_of(runner), left)
-    assert asked == ([] if beam is None else [beam])
 
 
 # -- whole searches ---------------------------------------------------------------------------
@@ -457,13 +352,6 @@ def test_robustness_is_refused_with_a_recipe_that_picks_by_its_own_rule(
         search(task(), space, tiny_model, recipe="petal", robustness="gate")
 
 
-def test_a_generator_that_nothing_asks_for_is_refused(tiny_model: MaskedLanguageModel) -> None:
-    runner = runner_of(tiny_model)
-    infiller: Any = SimpleNamespace(name="t5")
-    with pytest.raises(InputError, match=r"neither the space .* nor the recipe asks for templates"):
-        Stages(runner, FAST, infiller)
-
-
 # -- several workers --------------------------------------------------------------------------
 
 
@@ -474,7 +362,7 @@ def seen(records: list[Record], *running: Running, forwards: int = 0, index: int
 
 def test_what_others_are_at_counts_as_spent(runner: TrialRunner, seeds: list[Record]) -> None:
     found = Stages(runner, replace(FAST, share_before_triggers=2.0))
-    most = runner.most_forwards()
+    most = runner.costs.most_forwards()
     others = (Running(2, COMPOSED), Running(3, COMPOSED))
     budget = Budget(trials=5)
     assert found.next_kind(seen(seeds, *others, index=4), budget) == (COMPOSED, "")
@@ -491,7 +379,7 @@ def test_a_step_of_another_worker_counts_as_much_as_a_step_may_take(
     found = Stages(runner, FAST)
     assert found.refiner is not None
     step = found.refiner.most_forwards()
-    assert found.bound(REFINED) == step > found.bound(COMPOSED) == runner.most_forwards()
+    assert found.bound(REFINED) == step > found.bound(COMPOSED) == runner.costs.most_forwards()
     running = Running(2, REFINED, 0, 2)
     budget = Budget(forwards=2 * step)
     used = seen(seeds, running, forwards=step, index=3)

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import planted
 import pytest
 import tiny_models
 import torch
-import transformers
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -28,7 +26,8 @@ from autoprompt.prompts import Frame
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.trigger_objective import Ids, JointWords, TriggerSettings
 from autoprompt.searching.trigger_slots import blank, split_by_slot
-from autoprompt.searching.triggers import Line, TriggerSearch, allowed_tokens
+from autoprompt.searching.trigger_vocabulary import allowed_tokens
+from autoprompt.searching.triggers import Line, TriggerSearch
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 from autoprompt.verbalizers import Verbalizer
@@ -282,7 +281,7 @@ def test_a_narrow_beam_ends_where_no_swap_helps(tiny_model: MaskedLanguageModel)
         tiny_model, settings=replace(ALL, beam=2, candidates=100, patience=1), allowed=allowed
     )
     line = Line((start_of(search),))
-    while not search.is_over(line):
+    while not search.settings.is_over(line.stale):
         line = search.step(line)
     best = search.values([line.best], EVERY)[0]
     for slot, token in itertools.product((0, 1), np.flatnonzero(allowed)):
@@ -406,36 +405,6 @@ def test_fluency_is_added_with_its_weight(tiny_model: MaskedLanguageModel) -> No
 # -- what may be a trigger --------------------------------------------------------------------
 
 
-def test_special_and_unused_tokens_are_banned() -> None:
-    pieces = [*tiny_models.BERT_SPECIALS, "[unused1]", "film", "##ing", "\u200b", "\ufffd", "x"]
-    tokenizer = transformers.BertTokenizer({piece: index for index, piece in enumerate(pieces)})
-    tokenizer.add_tokens(["<extra>"])
-    model = SimpleNamespace(
-        encoder=SimpleNamespace(tokenizer=tokenizer),
-        input_embeddings=lambda: np.zeros((len(tokenizer) + 3, 2)),  # padded, as some are
-    )
-    allowed = allowed_tokens(model)
-    assert allowed.shape == (len(tokenizer) + 3,)
-    names = tokenizer.convert_ids_to_tokens(np.flatnonzero(allowed).tolist())
-    assert names == ["film", "##ing", "x"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_allowed_tokens_are_text(
-    family_models: Callable[[str], TransformerModel], family: str
-) -> None:
-    model = family_models(family)
-    tokenizer = model.encoder.tokenizer
-    allowed = allowed_tokens(model)
-    assert not allowed[tokenizer.all_special_ids].any()
-    assert allowed[model.encoder.text_ids(" film")[-1]]
-    for token in np.flatnonzero(allowed):
-        text = tokenizer.decode([int(token)])
-        assert text.strip()
-        assert "\ufffd" not in text
-        assert text.isprintable()
-
-
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "gpt2", "t5", "bart"])
 def test_label_words_are_banned(
     family_models: Callable[[str], TransformerModel],
@@ -531,10 +500,10 @@ def test_patience_counts_steps_without_a_better_prompt(
     assert (first.best, first.step, first.stale) == (better, 1, 0)
     second = search.step(first)
     assert (second.best, second.step, second.stale) == (better, 2, 1)
-    assert not search.is_over(second)
+    assert not search.settings.is_over(second.stale)
     third = search.step(second)
     assert (third.best, third.step, third.stale) == (better, 3, 2)
-    assert search.is_over(third)
+    assert search.settings.is_over(third.stale)
 
 
 @pytest.mark.parametrize("beam", [1, 2])

@@ -161,7 +161,8 @@ class TriggerSearch(TriggerObjective):
             lengths = [sum(len(one.ids) for one in variant.encodings) for variant in variants]
             tokens = sum(way * length for way, length in zip(ways, lengths, strict=True))
             self.spent += Spent(forwards=passes, tokens=tokens, backwards=passes)
-        scores = gradients @ self._embeddings.T.astype(np.float64)
+        # In the table's own precision: a copy of it in float64 costs more than all the products.
+        scores = (gradients.astype(np.float32) @ self._embeddings.T).astype(np.float64)
         promised: Floats = scores[np.arange(len(ids)), list(ids)][:, None] - scores
         promised[:, ~self._allowed] = -np.inf
         promised[np.arange(len(ids)), list(ids)] = -np.inf

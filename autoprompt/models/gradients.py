@@ -218,6 +218,21 @@ def added_to_triggers(
         handle.remove()
 
 
+@contextmanager
+def inputs_of(layer: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+    """While open, what a layer is given is kept, call by call."""
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: Any, arguments: Any) -> None:
+        kept.append(arguments[0])
+
+    handle = layer.register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
 def checked(gradients: torch.Tensor, name: str) -> Floats:
     """Gradients as an array.
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from autoprompt.errors import ModelError
+from autoprompt.models.gradients import Variant
 from autoprompt.models.packed import PackedEncoder
 from autoprompt.models.scoring_model import PARITY
 from autoprompt.models.sequence import Encoding
@@ -55,6 +56,14 @@ class MaskedLanguageModel(TransformerModel):
         if self.packed is None:
             return super()._moved_logits(batch, delta)
         return self.packed.mask_logits(batch, delta)
+
+    def _relative_scores(self, variant: Variant) -> torch.Tensor | None:
+        layer = self.module.get_output_embeddings()
+        one_token = variant.ids.shape[1] == 1
+        if self.packed is None or not one_token or not self.packed.has_table_of(layer):
+            return None
+        tokens = torch.as_tensor(variant.ids[:, 0], device=layer.weight.device)
+        return self.packed.word_logits(variant.encodings, tokens, layer)[:, 0]
 
 
 def usable_length(module: Any, tokenizer: Any) -> int:

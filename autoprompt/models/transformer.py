@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from autoprompt.models.gradients import (
     added_to_triggers,
     checked,
     embedding_layer,
+    inputs_of,
 )
 from autoprompt.models.scoring_model import Rows, ScoringModel, at
 from autoprompt.models.sequence import Encoding
@@ -75,7 +75,11 @@ class TransformerModel(ScoringModel):
         return float(total.detach()), checked(gradients, self.identity.name)
 
     def label_scores(
-        self, variants: Sequence[Variant], loss: LabelLoss, delta: torch.Tensor | None = None
+        self,
+        variants: Sequence[Variant],
+        loss: LabelLoss,
+        delta: torch.Tensor | None = None,
+        relative: bool = False,
     ) -> torch.Tensor:
         """Label scores of one batch, with gradients to what is being trained.
 
@@ -83,13 +87,19 @@ class TransformerModel(ScoringModel):
             variants: as for `trigger_gradients`.
             loss: how words make labels.
             delta: shape `(triggers, width)`, added to the trigger tokens' embeddings.
+            relative: only differences between an example's scores count. A number may be added to
+                all of them, which saves what is the same for all words: the softmax's denominator.
 
         Returns:
             Shape `(examples, labels)`: the scores that `scoring` computes, before calibration.
         """
         words: list[list[torch.Tensor]] = []
         for variant in variants:
-            scores = self._variant_scores(variant, delta)
+            # Between words of different token counts the denominators differ.
+            shared = relative and delta is None and len(variants) == 1
+            scores = self._relative_scores(variant) if shared else None
+            if scores is None:
+                scores = self._variant_scores(variant, delta)
             for word, label in enumerate(variant.labels):
                 while len(words) <= label:
                     words.append([])
@@ -118,6 +128,11 @@ class TransformerModel(ScoringModel):
         with added_to_triggers(self._embeddings(), positions, delta):
             return self._mask_logits(batch)
 
+    def _relative_scores(self, variant: Variant) -> torch.Tensor | None:
+        """As `_variant_scores`, up to a number for each example; None where that saves nothing."""
+        del variant
+        return None
+
     def _variant_scores(self, variant: Variant, delta: torch.Tensor | None) -> torch.Tensor:
         """Word scores `(examples, words)`, with a gradient to what is added to the triggers."""
         asked, way = self.encoder.asked(variant.encodings, variant.ids)
@@ -141,17 +156,9 @@ class TransformerModel(ScoringModel):
 
     def _head_inputs(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """What the output embeddings multiply, at the masks: `(batch, masks, width)`."""
-        kept: list[torch.Tensor] = []
-
-        def keep(_module: Any, arguments: Any) -> None:
-            kept.append(arguments[0])
-
-        handle = self._output_layer().register_forward_pre_hook(keep)
-        try:
+        with inputs_of(self._output_layer()) as inputs:
             self._mask_logits(batch)
-        finally:
-            handle.remove()
-        states = kept[0]
+        states = inputs[0]
         if states.shape[1] != len(batch[0].mask_positions):  # the head has seen every position
             states = at(states, [encoding.mask_positions for encoding in batch])
         return states

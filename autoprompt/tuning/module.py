@@ -51,7 +51,7 @@ class TunedModule(torch.nn.Module):
 
     def _part_loss(self, part: Part) -> torch.Tensor:
         loss = self._losses[part.task]
-        scores = self._model.label_scores(part.variants, loss)
+        scores = self._model.label_scores(part.variants, loss, relative=True)
         return loss.expected(scores, part.targets.to(scores.device))
 
     def _text_loss(self, texts: TextBatch) -> torch.Tensor:

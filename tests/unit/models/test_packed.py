@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoprompt.models.gradients import LabelLoss, Variant
+from autoprompt.models.label_rows import LabelRows
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.packed import PackedEncoder
 from autoprompt.models.packing import ALONE, _runs
@@ -92,6 +94,57 @@ def test_gradients_are_those_of_the_padded_pass(
     with mock.patch.object(model, "packed", None):
         wanted = gradient()
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@packed_families
+@given(shapes=batches)
+def test_logits_of_words_alone_are_those_of_the_whole_head(
+    family_models: Callable[[str], MaskedLanguageModel], family: str, shapes: list[tuple[int, int]]
+) -> None:
+    model = family_models(family)
+    layer, packed = model.module.get_output_embeddings(), model.packed
+    assert packed is not None
+    assert packed.has_table_of(layer)
+    batch, tokens = made(model, shapes), torch.tensor([30, 7, 9])
+    wanted = packed.mask_logits(batch)[..., tokens]
+    found = packed.word_logits(batch, tokens, layer)
+    assert float((found - wanted).abs().max()) <= 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+@packed_families
+def test_words_alone_train_all_weights_as_the_whole_head_does(
+    family_models: Callable[[str], MaskedLanguageModel], family: str
+) -> None:
+    model = family_models(family)
+    batch = made(model, [(9, 2), (9, 5), (14, 1)])
+    variants = [Variant(batch, np.array([[30], [7], [9]]), np.array([0, 1, 1]))]
+    loss, gold = LabelLoss(offsets=(0.1, -0.1)), torch.eye(2)[[0, 1, 1]]
+    weights = list(model.module.parameters())
+
+    def gradients(relative: bool) -> tuple[torch.Tensor, ...]:
+        scores = model.label_scores(variants, loss, relative=relative)
+        value = loss.expected(scores, gold)
+        return torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
+
+    model.module.requires_grad_(True)
+    try:
+        with mock.patch.object(model, "_variant_scores", side_effect=AssertionError):
+            found = gradients(relative=True)
+        wanted = gradients(relative=False)
+    finally:
+        model.module.requires_grad_(False)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_head_with_rows_of_its_own_is_no_tied_one(
+    family_models: Callable[[str], MaskedLanguageModel],
+) -> None:
+    model = family_models("bert")
+    layer = model.module.get_output_embeddings()
+    assert model.packed is not None
+    assert not model.packed.has_table_of(LabelRows(layer, [5, 6]))
+    assert not model.packed.has_table_of(torch.nn.Linear(*layer.weight.shape[::-1]))
 
 
 def test_no_gradient_is_kept_where_none_is_asked_for(tiny_model: MaskedLanguageModel) -> None:

@@ -35,8 +35,8 @@ class Sizes:
 
 BRIEF = Sizes(
     {"mini": 872, "base": 96},
-    {"mini": 100, "base": 12},
-    {"mini": 10, "base": 3},
+    {"mini": 100, "base": 100},
+    {"mini": 5, "base": 3},
     2,
     {"mini": 24, "base": 6},
 )

@@ -16,11 +16,14 @@ DEFAULT = "+ label words, listed"
 HEAD = """# What each ingredient is worth, on few-shot tasks
 
 16 train and 16 dev examples a label; {draws} draws ({names}); a budget of {forwards:,} forwards for
-every row (a backward pass counts two), spent or not. Accuracy in float32 on {truth}, mean and
-standard deviation over draws. The seed is the best expert prompt by the same selection data. Rows
-"+ structure" to "everything" return a prompt by our selection rule, recipes by theirs (best on
-dev). Each row from "+ label words, listed" on has composed templates too; "+ triggers" and
-"+ generated templates" add to the listed label words.
+every row (a backward pass counts two), spent or not; the trial that meets its end is finished, and
+where candidates were screened in bfloat16 five finalists are scored in float32 on top. Accuracy in
+float32 on {truth}, mean and standard deviation over
+draws. The seed is the best expert prompt by the same selection data. Rows "+ structure" to
+"everything" return a prompt by our selection rule, recipes by theirs (best on dev). Each row from
+"+ label words, listed" on has composed templates too; "+ triggers" and "+ generated templates" add
+to the listed label words. The default was chosen on dev files, other draws (CHOICES.md). Seconds
+are wall clock, of two searches at a time on a machine with other work.
 """
 
 

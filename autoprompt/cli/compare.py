@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +36,18 @@ def compare(
     as_json: bool,
 ) -> None:
     """Compare prompting and tuning: directories of `search` and `tune`, side by side."""
-    from autoprompt.tuning.comparison import notes_on, on_one_split, recommendation, rows_of
+    from autoprompt.tuning.comparison import (
+        notes_on,
+        of_one_task,
+        on_one_split,
+        recommendation,
+        rows_of,
+    )
 
     paths = [Path(place) for place in places]
     found = [row for path in paths for row in rows_of(path)]
     tuned = [path for path in paths if (path / "tuning.json").is_file()]
-    rows = on_one_split(found, tuned)
+    rows = on_one_split(of_one_task(found), tuned)
     if not no_retention:
         from autoprompt.cli.console import quiet_libraries
 
@@ -101,6 +108,7 @@ def _table(rows: list[Row]) -> list[str]:
     from autoprompt.tuning.comparison import size
 
     metric = rows[0].metric
+    names = Counter(row.name for row in rows)
     cells = [
         (
             "way",
@@ -110,7 +118,7 @@ def _table(rows: list[Row]) -> list[str]:
             "seconds",
             "peak memory",
             "to ship",
-            "knowledge",
+            "perplexity",
             "examples",
         )
     ]
@@ -118,7 +126,7 @@ def _table(rows: list[Row]) -> list[str]:
         kept = row.retention
         cells.append(
             (
-                row.name,
+                row.name if names[row.name] == 1 else f"{row.name} ({row.place})",
                 _measure(row.selection),
                 _measure(row.test),
                 f"{row.parameters:,}",

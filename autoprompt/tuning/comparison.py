@@ -16,11 +16,17 @@ from autoprompt.errors import InputError, RunDirectoryError
 from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory, prompt_file
 from autoprompt.scoring.metrics import Measure, Z
+from autoprompt.searching.verdict import NOT_SIGNIFICANT, WORSE
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.retention import Retention
 from autoprompt.tuning.sources import SEED, baseline_file, verdict_of
 
 EXPERT, SEARCHED = "expert prompt", "searched prompt"
+DEV = "dev"
+DOUBTS = {  # of a searched prompt, by its verdict
+    NOT_SIGNIFICANT: "on test it could not be told from the best seed prompt",
+    WORSE: "on test it was worse than the best seed prompt",
+}
 FORGETS = 1.5  # times the perplexity on ordinary text, from which it is worth a word
 
 
@@ -42,6 +48,9 @@ class Row:
         examples: labelled ones that it took.
         retention: what the model still knows; None where it was not measured.
         needs: the directory of the tuned model that it needs; None where the base model serves.
+        labels: of the task, in alphabetical order.
+        dev_digest: which dev split; "" where that is not known.
+        doubt: what the run's verdict on test says against a searched prompt; "" for nothing.
     """
 
     name: str
@@ -57,6 +66,9 @@ class Row:
     examples: int
     retention: Retention | None = None
     needs: Path | None = None
+    labels: tuple[str, ...] = ()
+    dev_digest: str = ""
+    doubt: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -80,21 +92,41 @@ def rows_of(place: Path) -> list[Row]:
     )
 
 
+def of_one_task(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the task that all directories have, of those with several the others left out.
+
+    Raises:
+        InputError: they have none in common.
+    """
+    tasks: dict[Path, set[tuple[str, ...]]] = {}
+    for row in rows:
+        tasks.setdefault(row.place, set()).add(row.labels)
+    common = set[tuple[str, ...]].intersection(*tasks.values()) if tasks else set()
+    if rows and not common:
+        known = dict.fromkeys(row.labels for row in rows)
+        raise InputError(
+            f"the directories are of different tasks, with the labels "
+            f"{'; '.join(', '.join(labels) for labels in known)}; name those of one task"
+        )
+    return [row for row in rows if row.labels in common]
+
+
 def on_one_split(rows: Sequence[Row], tuned: Sequence[Path]) -> list[Row]:
     """The rows, those of prompts with their values on dev where a tuned model has measured that.
 
-    A search scores its prompts on train and dev together; a tuning has fitted train.
+    A search scores its prompts on train and dev together; a tuning has fitted train. One on another
+    dev split than the search's says nothing here, nor does one over folds.
     """
-    known: dict[str, Measure] = {}
+    known: dict[tuple[str, str], Measure] = {}
     for place in tuned:
         for task in _record(place)["tasks"]:
             found = task["before"].get(task["metric"])
-            if found:
-                known[task["prompt"]] = Measure(**found)
+            if found and task["judged_on"] == DEV:
+                known[task["prompt"], task["splits"].get(DEV, "")] = Measure(**found)
     result = []
     for row in rows:
-        if row.needs is None and (digest := _digest_of(row)) in known:
-            row = replace(row, selection=known[digest])
+        if row.needs is None and (key := (_digest_of(row), row.dev_digest)) in known:
+            row = replace(row, selection=known[key])
         result.append(row)
     return result
 
@@ -133,6 +165,10 @@ def recommendation(rows: Sequence[Row]) -> tuple[Row, str]:
         )
     if chosen.parameters:
         reason += "; dev chose its weights, so the value is on the bright side"
+    if chosen.name.startswith(SEARCHED):
+        reason += "; it is the best of many there, so the value is on the bright side"
+    if chosen.doubt:
+        reason += f"; but {chosen.doubt}"
     return chosen, reason
 
 
@@ -143,7 +179,12 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
         found.append("the rows have different metrics; give all runs the same --metric")
     if len({row.test_digest for row in rows if row.test_digest}) > 1:
         found.append("the rows were measured on different test splits, and do not compare there")
-    if len({row.selection.n for row in rows}) > 1:
+    if len({row.dev_digest for row in rows if row.dev_digest}) > 1:
+        found.append(
+            "the rows rest on different dev splits, so their selection values do not compare; give "
+            "searches and tunings the same --k-shot and --seed"
+        )
+    elif len({row.selection.n for row in rows}) > 1:
         found.append(
             "selection values rest on different numbers of examples (n): a search scores prompts "
             "on train and dev, a tuning on dev alone, one over folds on both"
@@ -196,6 +237,9 @@ def _search_rows(place: Path) -> list[Row]:
                 bytes_to_ship=file.stat().st_size + tuned.get("bytes_to_ship", 0),
                 examples=max(first.get("examples", 0), 0 if expert else sizes_of_search),
                 needs=needs,
+                labels=tuple(sorted(prompt.verbalizer.labels)),
+                dev_digest=prompt.splits.get(DEV, ""),
+                doubt="" if expert else DOUBTS.get(verdict["status"], ""),
             )
         )
     return rows
@@ -233,6 +277,8 @@ def _tuned_rows(place: Path) -> list[Row]:
                 bytes_to_ship=record["bytes_to_ship"],
                 examples=task["examples"],
                 needs=place,
+                labels=tuple(sorted(task["words"])),
+                dev_digest=task["splits"].get(DEV, ""),
             )
         )
     return rows

@@ -9,7 +9,16 @@ import pytest
 
 from autoprompt.errors import InputError, RunDirectoryError
 from autoprompt.scoring.metrics import Measure, wilson
-from autoprompt.tuning.comparison import EXPERT, Row, notes_on, recommendation, rows_of, size
+from autoprompt.tuning.comparison import (
+    EXPERT,
+    SEARCHED,
+    Row,
+    notes_on,
+    of_one_task,
+    recommendation,
+    rows_of,
+    size,
+)
 from autoprompt.tuning.retention import Retention
 
 
@@ -62,6 +71,29 @@ def test_nothing_to_compare_and_foreign_directories(tmp_path: Path) -> None:
         recommendation([])
     with pytest.raises(RunDirectoryError, match="neither a finished search nor a tuned model"):
         rows_of(tmp_path)
+
+
+def test_rows_of_one_task_are_compared() -> None:
+    first, second = row("a", 70, labels=("neg", "pos")), row("b", 90, labels=("neg", "pos"))
+    also = replace(first, labels=("left", "right"))
+    assert of_one_task([first, also, second]) == [first, second]
+    assert of_one_task([]) == []
+    with pytest.raises(InputError, match="different tasks, with the labels left, right; neg, pos"):
+        of_one_task([replace(also, place=Path("c")), second])
+
+
+def test_a_searched_prompt_is_recommended_with_its_verdict() -> None:
+    searched = row(SEARCHED, 90, doubt="on test it was worse than the best seed prompt")
+    chosen, reason = recommendation([row(EXPERT, 70), searched])
+    assert chosen is searched
+    assert reason.endswith("on the bright side; but on test it was worse than the best seed prompt")
+
+
+def test_other_dev_splits_are_told() -> None:
+    rows = [row("a", 5, dev_digest="d"), row("b", 5, n=50, dev_digest="e"), row("c", 5)]
+    (note,) = notes_on(rows)
+    assert "different dev splits" in note
+    assert notes_on([rows[0], rows[2]]) == []
 
 
 def test_notes_tell_what_does_not_compare() -> None:

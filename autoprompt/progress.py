@@ -87,12 +87,15 @@ class Tracked(Observer):
         self.observer.note(text)
 
 
-def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forecast:
+def forecast_of(
+    runner: TrialRunner, budget: Budget, most_a_trial: int, most_trials: int | None = None
+) -> Forecast:
     """Time a few train examples in the first seed; the rows are not kept and not paid for.
 
     Args:
         runner, budget: of the search.
         most_a_trial: the most forwards that one trial may take.
+        most_trials: as many as there can be; None where only the budget ends them.
     """
     scorer = runner.scorer
     probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
@@ -105,7 +108,10 @@ def forecast_of(runner: TrialRunner, budget: Budget, most_a_trial: int) -> Forec
     rate = max(probe.spent.forwards, 1) / max(time.perf_counter() - started, 1e-6)
     variants = runner.costs.variants
     trials = budget.likely_trials(len(runner.data.examples) * variants)
+    trials = trials if most_trials is None else min(trials, most_trials)
     searching = budget.forwards or trials * most_a_trial
+    if most_trials is not None:
+        searching = min(searching, most_trials * most_a_trial)
     # The winner and the best seed: once on test, and on dev under their other wordings.
     others = max(len(wordings(seed.template)) for seed in runner.table.space.seeds)
     final = 2 * (len(runner.task.test) + others * len(runner.task.dev)) * variants

@@ -52,6 +52,7 @@ OURS = {
 }
 GIVEN = ("command", "budget", "versions")  # what may be others when a run is resumed
 TUNED_PROMPT = "prompt.json"  # of a tuned model's directory
+TUNED_SETTINGS = "settings.json"  # of one that is not finished
 HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
 
@@ -272,6 +273,10 @@ def prompt_file(path: str | Path) -> Path:
         return found
     if (found / TUNED_PROMPT).is_file():
         return found / TUNED_PROMPT
+    if (found / TUNED_SETTINGS).is_file():
+        raise RunDirectoryError(
+            f"{found} holds a tuning that is not finished; go on with it by `tune --resume`"
+        )
     if not (found / "best.json").is_file():
         raise RunDirectoryError(
             f"{found} holds no best.json; finish its search with --resume, or name a prompt file"

@@ -21,6 +21,7 @@ from autoprompt.results import (
 from autoprompt.runs import RunDirectory
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching.decision import decided
+from autoprompt.searching.recipes import BEST_ON_DEV
 from autoprompt.searching.records import Record
 from autoprompt.searching.selection import Selection, select
 from autoprompt.searching.study import StudyLoop
@@ -73,19 +74,16 @@ class Session:
 
     def result(self) -> SearchResult:
         """Run trials, select, judge, write."""
+        stages, budget = self.loop.stages, self.loop.budget
         self.observer.forecast(
-            forecast_of(self.runner, self.loop.budget, self.loop.stages.most_forwards()),
-            self.loop.budget,
+            forecast_of(self.runner, budget, stages.most_forwards(), stages.most_trials()), budget
         )
         reason = self.loop.run(self._heard)
         for record in self.loop.records:
             if record.failure:
                 self.note(f"trial {record.proposal} failed: {record.failure}")
         selection = self._selection()
-        self.note(
-            f"{selection.contenders} of {len(self.loop.by_digest)} prompts clearly beat the best "
-            f"seed on the selection data"
-        )
+        self.note(self._how_chosen(selection))
         reading = read_test(self.study, self.runner, selection)
         if reading.shortened:
             self.note(f"{reading.shortened} inputs were too long; their text was shortened")
@@ -102,6 +100,22 @@ class Session:
             records, spent = decided(records, screened.finalists, self.runner.exact)
             self.after_trials += spent
         return select(records, seeds, metric, scored_of, rule, self.robustness, self._reworded)
+
+    def _how_chosen(self, selection: Selection) -> str:
+        """Why the winner is not simply what the progress bar called the best."""
+        told = (
+            f"{selection.contenders} of {len(self.loop.by_digest)} prompts clearly beat the best "
+            f"seed on the selection data"
+        )
+        best, seed = self.loop.best, selection.baseline[1]
+        if self.loop.stages.recipe.rule == BEST_ON_DEV:
+            return f"{told}; the recipe takes the most accurate of its own on dev all the same"
+        if selection.kept_seed and best and (best.metric or 0.0) > (seed.metric or 0.0):
+            told += (
+                f"; the most accurate one, with {best.metric:.3f}, is not clearly likelier, as the "
+                f"best of many by luck is not"
+            )
+        return told
 
     def _summed_up(self, selection: Selection, reading: Reading, reason: str) -> SearchResult:
         """The result, whose ledger has all that any process spent on this search."""

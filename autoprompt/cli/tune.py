@@ -78,7 +78,12 @@ if TYPE_CHECKING:
     "--precision", default="float32", show_default=True, help="float32, bfloat16 or float16."
 )
 @click.option("--rank", type=int, default=8, show_default=True, help="Of LoRA's matrices.")
-@click.option("--unlabelled", metavar="FILE", default="", help="Texts of the domain.")
+@click.option(
+    "--unlabelled",
+    metavar="FILE",
+    default="",
+    help="Texts of the domain: a data file, its labels not read.",
+)
 @click.option(
     "--mlm-weight",
     type=float,
@@ -146,6 +151,13 @@ def tune(
     directory = TunedDirectory(out)
     if is_main():
         directory.check(resume)
+        for source, task in zip(sources, tasks, strict=True):
+            if source.saw_others(task):
+                say(
+                    f"Note: the prompt was found with other examples than the {len(task.train)} "
+                    f"train and {len(task.dev)} dev ones here; give the --k-shot and --seed of its "
+                    f"search to compare the two"
+                )
     quiet_libraries()
     request = Request(
         assignments=tuple(assignments),

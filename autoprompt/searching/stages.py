@@ -163,6 +163,11 @@ class Stages:
         refined = self.refiner.most_forwards() if self.refiner else 0
         return max(self.runner.costs.most_forwards(), refined)
 
+    def most_trials(self) -> int | None:
+        """How many trials there can be; None where only the budget ends them."""
+        goes_on = self.recipe.composes or self.refiner is not None or self.table.space.generated
+        return None if goes_on else self.table.seeds + len(self.recipe.first(self.table))
+
     # -- a recipe's own prompts, and the model's templates -----------------------------------------
 
     def first(self, index: int) -> Candidate:

@@ -252,9 +252,10 @@ class StudyLoop(Knowledge):
             log.warning("trial %d failed: %s", index, error)
             return Record(index, None, str(error), spent, dict(trial.params), line, **by)
         if step is not None:
-            seconds = time.perf_counter() - started
-            spent = replace(outcome.spent + extra, seconds=seconds)
-            outcome = replace(outcome, spent=spent, line=line)
+            outcome = replace(outcome, line=line)
+        # What it took to propose the trial counts: for a prompt scored before it is all there is.
+        seconds = time.perf_counter() - started
+        outcome = replace(outcome, spent=replace(outcome.spent + extra, seconds=seconds))
         self._tell(trial, outcome, kind)
         params = dict(trial.params)
         return Record(index, outcome, None, outcome.spent, params, outcome.line, **by)

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from autoprompt.errors import RunDirectoryError
 from autoprompt.files import write_json
-from autoprompt.runs import TUNED_PROMPT
+from autoprompt.runs import TUNED_PROMPT, TUNED_SETTINGS
 from autoprompt.tuning.trainer import sweep
 
 RECORD = "tuning.json"
@@ -37,7 +37,7 @@ class TunedDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.checkpoints = self.path / "checkpoints"
-        self.settings = self.path / "settings.json"
+        self.settings = self.path / TUNED_SETTINGS
         self.record = self.path / RECORD
         self.prompt = self.path / TUNED_PROMPT
         self.prompts = self.path / "prompts"
@@ -123,7 +123,7 @@ class TunedDirectory:
 
     def bytes_to_ship(self) -> int:
         """The size of what a user of the model needs: weights, tokenizer, configuration, prompt."""
-        left_out = {RECORD, "README.md", ".lock", "study.db", "settings.json"}
+        left_out = {RECORD, "README.md", ".lock", "study.db", TUNED_SETTINGS}
         return sum(
             file.stat().st_size
             for file in self.path.rglob("*")

@@ -84,6 +84,7 @@ def ship(
         dtype="float32",
         max_length=model.encoder.max_length,
     )
+    assert isinstance(again, TransformerModel)
     tasks = []
     for number, one in enumerate(request.assignments):
         before, after = untuned[number], _measured_again(model, again, one, directory)
@@ -105,7 +106,7 @@ def ship(
         settings=request.settings,
         base=model.identity,
         parameters=sum(p.numel() for p in model.module.parameters() if p.requires_grad),
-        all_parameters=sum(p.numel() for p in model.module.parameters()),
+        all_parameters=sum(p.numel() for p in again.module.parameters()),
         seconds=trained.seconds,
         peak_memory=peak,
         bytes_to_ship=directory.bytes_to_ship(),

@@ -100,6 +100,11 @@ class Source:
             )
         return Assignment(task.name, self.prompt, task.train, task.dev, task.metric)
 
+    def saw_others(self, task: Task) -> bool:
+        """Whether the prompt was found with other train or dev examples than the task's."""
+        splits, own = self.prompt.splits, task.digests()
+        return any(splits.get(name, own[name]) != own[name] for name in ("train", "dev"))
+
 
 def members_of(run: Path, count: int, seeds_only: bool = False) -> list[Prompt]:
     """The prompts of an ensemble: a run's winner, its best seed, and then the likeliest others.

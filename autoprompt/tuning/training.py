@@ -154,7 +154,7 @@ class Course:
     def _trained(self, settings: TuningSettings, folder: Path, module: TunedModule) -> Trained:
         self.model.module.eval()
         start, before = values_of(module), self.look()[DECIDES]
-        self.say(f"Untuned: cross-entropy {before:.4f} on dev")
+        self.say(f"At the start: cross-entropy {before:.4f} on dev")
         trainer = PromptTrainer(
             module,
             self.look,

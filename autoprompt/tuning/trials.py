@@ -28,7 +28,7 @@ from autoprompt.tuning.training import Say, silent
 
 NUMBER, SETTINGS = "number", "settings"
 WIDER = 10.0  # times higher or lower than the method's own learning rate
-STEPS = (50, 100, 200, 400)
+STEPS = (50, 100, 200, 400)  # those below what is asked for, and that
 BATCHES = (4, 8, 16, 32)
 STARTUP = 8  # random trials before the sampler learns from them
 
@@ -141,7 +141,8 @@ class Trials:
         rate = trial.suggest_float(
             f"learning rate, {method}", middle / WIDER, middle * WIDER, log=True
         )
-        steps = STEPS[trial.suggest_int("steps", 0, len(STEPS) - 1)]
+        lengths = [*(one for one in STEPS if one < settings.steps), settings.steps]
+        steps = lengths[trial.suggest_int("steps", 0, len(lengths) - 1)]
         batch = BATCHES[trial.suggest_int("batch", 0, len(BATCHES) - 1)]
         return settings.with_(method=method, learning_rate=rate, steps=steps, batch=batch)
 

@@ -228,6 +228,9 @@ def test_a_prompt_is_named_by_its_file_or_its_run(made: RunDirectory) -> None:
 def test_a_run_without_a_best_prompt_is_not_finished(made: RunDirectory) -> None:
     with pytest.raises(RunDirectoryError, match=r"holds no best\.json; finish its search"):
         prompt_file(made.path)
+    (made.path / "settings.json").touch()
+    with pytest.raises(RunDirectoryError, match="tuning that is not finished; go on"):
+        prompt_file(made.path)
 
 
 # -- what only a verdict reads ----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ from tiny_search import scored, task
 from autoprompt.errors import InputError
 from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.pipeline import search
-from autoprompt.progress import Observer
+from autoprompt.progress import Forecast, Observer
 from autoprompt.scoring.ledger import Spent
 from autoprompt.searching import stages
 from autoprompt.searching.budget import MAX_REPEATS, NO_NEW, Budget
@@ -31,6 +32,7 @@ from autoprompt.searching.stages import (
 )
 from autoprompt.searching.trials import Outcome, TrialRunner
 from autoprompt.searching.trigger_objective import TriggerSettings
+from autoprompt.session import Session
 from autoprompt.space_content import TriggerPlan
 from autoprompt.spaces import SearchSpace
 
@@ -213,6 +215,46 @@ def test_a_recipes_own_prompts_come_right_after_the_seeds(
     assert kind == {"petal": None, "autoprompt": REFINED}[name]
     if kind == REFINED:  # it refines its own prompt, and none of the seeds
         assert found.line_of(records)["parent"] == len(records) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("manual", 2), ("petal", 4), ("lm-bff", None), ("autoprompt", None)]
+)
+def test_recipes_that_do_not_go_on_have_so_many_trials(
+    tiny_model: MaskedLanguageModel, name: str, most: int | None
+) -> None:
+    recipe = Recipe.of(name)
+    assert Stages(runner_of(tiny_model, SPACE, recipe), recipe).most_trials() == most
+
+
+def test_the_forecast_knows_how_many_trials_there_can_be(tiny_model: MaskedLanguageModel) -> None:
+    heard: list[Forecast] = []
+
+    class Listening(Observer):
+        def forecast(self, forecast: Forecast, budget: Budget) -> None:
+            heard.append(forecast)
+
+    for recipe in (Recipe.of("manual"), FAST):
+        budget = Budget(forwards=3000)
+        space = SearchSpace.parse(SPACE)
+        search(task(), space, tiny_model, budget=budget, recipe=recipe, observer=Listening())
+    manual, default = heard
+    assert manual.trials == 2
+    assert manual.forwards < default.forwards
+    assert default.trials > 2
+
+
+def test_why_the_winner_is_not_the_bars_best_is_told() -> None:
+    def how(recipe: Recipe, best: float) -> str:
+        stages = SimpleNamespace(recipe=recipe)
+        loop = SimpleNamespace(best=SimpleNamespace(metric=best), stages=stages, by_digest="abc")
+        seed = (0, SimpleNamespace(metric=0.6))
+        chosen = SimpleNamespace(contenders=0, baseline=seed, kept_seed=True)
+        return Session._how_chosen(SimpleNamespace(loop=loop), chosen)  # type: ignore[arg-type]
+
+    assert how(FAST, 0.6) == "0 of 3 prompts clearly beat the best seed on the selection data"
+    assert "the most accurate one, with 0.812, is not clearly likelier" in how(FAST, 0.8125)
+    assert "takes the most accurate of its own" in how(Recipe.of("petal"), 0.8125)
 
 
 def test_a_first_prompt_that_does_not_fit_ends_the_search(

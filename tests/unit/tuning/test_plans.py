@@ -153,6 +153,7 @@ def test_trials_begin_with_what_was_given_and_ship_the_best(tuned: Tune, tmp_pat
     first, *others = (trial.user_attrs["settings"] for trial in study.trials)
     assert first == SETTINGS.to_dict()
     assert all(other["learning_rate"] != first["learning_rate"] for other in others)
+    assert all(other["steps"] <= first["steps"] for other in others)
     assert result.trained.after == min(trial.value for trial in study.trials)
     assert result.settings.to_dict() in [first, *others]
     assert not (result.out / "checkpoints").exists()

@@ -126,6 +126,8 @@ def test_an_ordinary_directory_loads_without_us(
         out = tuned(method, out=method).out
         assert "Writing" not in capfd.readouterr().err  # no progress bars of libraries
         model = transformers.AutoModelForMaskedLM.from_pretrained(out).eval()
+        record = json.loads((out / "tuning.json").read_text())
+        assert record["all_parameters"] == sum(each.numel() for each in model.parameters())
         tokenizer = transformers.AutoTokenizer.from_pretrained(out)
         (one, *_) = assignment().dev
         inputs = tokenizer(f"{one.fields['text']} it was [MASK]", return_tensors="pt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from autoprompt.tasks.examples import Example
     from autoprompt.tasks.task import Task
     from autoprompt.tuning.output import TunedDirectory
-    from autoprompt.tuning.results import TuningResult
     from autoprompt.tuning.sources import Source
 
 
@@ -140,6 +138,7 @@ def tune(
     texts = _unlabelled(Path(unlabelled), data_options) if unlabelled else []
 
     from autoprompt.cli.console import quiet_libraries, say
+    from autoprompt.cli.tuned_console import print_tuning
     from autoprompt.tuning.output import TunedDirectory
     from autoprompt.tuning.sources import Source, paired
     from autoprompt.tuning.training import is_main, silent
@@ -178,7 +177,7 @@ def tune(
     )
     if is_main():
         searched = way.search(directory, tasks[0], settings.seed, model_options.device)
-        _print(result, searched, out, as_json)
+        print_tuning(result, searched, out, as_json)
 
 
 @dataclass(frozen=True)
@@ -281,48 +280,3 @@ def _unlabelled(path: Path, data_options: DataOptions) -> list[Example]:
 def _joined(texts: list[Example]) -> tuple[str, ...]:
     """Each example's fields as one text, for the language-model loss."""
     return tuple(" ".join(one.fields.values()) for one in texts)
-
-
-def _print(result: TuningResult, searched: dict[str, Any] | None, out: str, as_json: bool) -> None:
-    """Print what came out, and what the search of `w>p` found."""
-    if as_json:
-        document = {"out": out, **result.to_dict(), "search": searched}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-        return
-    click.echo("\n".join(_report(result, out)))
-    if searched:
-        click.echo(f"\nSearched on the tuned model: {searched['verdict']}")
-
-
-def _report(result: TuningResult, out: str) -> list[str]:
-    from autoprompt.tuning.card import brightness_of
-
-    lines = []
-    for task in result.tasks:
-        lines.append(f"{task.name}: {task.prompt.shown}   [{task.prompt.verbalizer}]")
-        for name in dict.fromkeys((task.metric, "cross_entropy")):
-            measures = [
-                (f"{task.judged_on}, untuned", task.before),
-                (f"{task.judged_on}, tuned", task.after),
-                ("test, tuned", task.test),
-            ]
-            width = len(measures[0][0])
-            lines += [
-                f"  {name} on {on:<{width}}  {found[name]}" for on, found in measures if found
-            ]
-        if task.is_worse:
-            lines.append("  The prompt alone is better: use it as it is, or another method.")
-    trained = result.trained
-    lines += [
-        f"{brightness_of(result.tasks[0].judged_on)}.",
-        f"Trained {result.parameters:,} of {result.all_parameters:,} parameters, "
-        f"{trained.steps} steps in {result.seconds:.0f} s; weights: {trained.weights}; "
-        f"ended by: {trained.reason}",
-        f"Peak memory {result.peak_memory / 2**20:,.0f} MiB; "
-        f"{result.bytes_to_ship / 2**20:,.2f} MiB to ship",
-        "",
-        "Next:",
-        f"  autoprompt predict {out} --data FILE   label new texts",
-        f"  autoprompt compare RUN {out} ...       which way to use?",
-    ]
-    return lines

@@ -169,6 +169,8 @@ def recommendation(rows: Sequence[Row]) -> tuple[Row, str]:
         reason += "; it is the best of many there, so the value is on the bright side"
     if chosen.doubt:
         reason += f"; but {chosen.doubt}"
+    if _on_different_dev(rows):
+        reason += "; but the values rest on different dev splits, so do not rely on this"
     return chosen, reason
 
 
@@ -179,7 +181,7 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
         found.append("the rows have different metrics; give all runs the same --metric")
     if len({row.test_digest for row in rows if row.test_digest}) > 1:
         found.append("the rows were measured on different test splits, and do not compare there")
-    if len({row.dev_digest for row in rows if row.dev_digest}) > 1:
+    if _on_different_dev(rows):
         found.append(
             "the rows rest on different dev splits, so their selection values do not compare; give "
             "searches and tunings the same --k-shot and --seed"
@@ -195,6 +197,10 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
             "examples of the search, a seed by itself takes none"
         )
     return found
+
+
+def _on_different_dev(rows: Sequence[Row]) -> bool:
+    return len({row.dev_digest for row in rows if row.dev_digest}) > 1
 
 
 def size(count: int) -> str:

@@ -93,6 +93,8 @@ def test_other_dev_splits_are_told() -> None:
     rows = [row("a", 5, dev_digest="d"), row("b", 5, n=50, dev_digest="e"), row("c", 5)]
     (note,) = notes_on(rows)
     assert "different dev splits" in note
+    assert "do not rely on this" in recommendation(rows)[1]
+    assert "rely" not in recommendation([rows[0], rows[2]])[1]
     assert notes_on([rows[0], rows[2]]) == []
 
 

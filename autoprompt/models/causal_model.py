@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoprompt.models.past import Past, Rest
+from autoprompt.models.batches import lacks_memory
+from autoprompt.models.past import Past
 from autoprompt.models.prefixes import Start, starts_of
+from autoprompt.models.rests import ROW, Rest, lines_of
 from autoprompt.models.scoring_model import PARITY, UNFIT, Rows
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
@@ -26,6 +28,8 @@ from autoprompt.models.transformer import TransformerModel
 # One pass more must save an eighth of the tokens that a batch may hold, and a sixteenth of all that
 # are asked for: near both a GPT-2 on a CPU breaks even.
 WORTH, SHARE = 8, 16
+# Settings of models that read the last so many tokens only, if they are set.
+WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "attention_window")
 Run = Callable[[Sequence[Encoding]], torch.Tensor]
 
 
@@ -35,16 +39,22 @@ class CausalLanguageModel(TransformerModel):
     Attributes:
         reuse: whether sequences go on from others. At load this is compared with whole runs; where
             a model does not agree (a state-space model has no keys and values), all runs are whole.
+        lays: whether several of them share a row. Compared likewise; not where attention counts the
+            tokens between two, as with a sliding window or ALiBi (Press et al. 2022).
     """
 
-    reuse = False
+    reuse = lays = False
 
     def _probe(self) -> None:
         super()._probe()
         # Where positions turn with the length of the longest sequence, so do the keys.
         rope = str(getattr(self.module.config, "rope_parameters", ""))
         turning = "dynamic" in rope or "longrope" in rope
+        self.lays = False
         self.reuse = self.narrow and not turning and self._reuse_agrees()
+        if self.reuse and self._takes_positions and not self._counts_tokens():
+            self.lays = True
+            self.lays = self._reuse_agrees()
 
     def _body(self) -> Any:
         return self.module.get_decoder()  # an OPT's head does not follow its whole `base_model`
@@ -60,26 +70,33 @@ class CausalLanguageModel(TransformerModel):
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         if not isinstance(batch, Rest) or batch.is_plain:
             return super()._mask_logits(batch)
-        rests = [e.ids[n:] for e, n in zip(batch, batch.known, strict=True)]
-        ids, attention = self._padded(rests)
-        known = torch.tensor(batch.known, device=ids.device)[:, None]
-        # What is known stands in front of the rest, padded on the left, so that every token is as
-        # far from those before it as it is in the sequence: a sliding window counts that.
-        longest = max(batch.known)
-        front = torch.arange(longest, device=ids.device) >= longest - known
-        positions = {"position_ids": known + attention.cumsum(1) - 1}
+        device = self.module.device
+        ids, _ = self._padded(batch.ids())
+        rows, positions = batch.masks()
+        read = batch.read()
+        if not batch.is_single:  # as a number that is added, which all kinds of attention take
+            dtype = self.module.dtype
+            read = torch.zeros(read.shape, dtype=dtype).masked_fill_(~read, torch.finfo(dtype).min)
+        places = {"position_ids": batch.places().to(device)} if self._takes_positions else {}
         return self._logits_at(
-            [[at - n for at in e.mask_positions] for e, n in zip(batch, batch.known, strict=True)],
+            positions,
+            rows,
             input_ids=ids,
-            attention_mask=torch.cat([front.to(attention.dtype), attention], 1),
-            past_key_values=batch.cache(ids.device),
+            attention_mask=read.to(device),
+            past_key_values=batch.cache(device),
             use_cache=True,
-            **(positions if self._takes_positions else {}),
+            **places,
         )
 
     @cached_property
     def _takes_positions(self) -> bool:
         return "position_ids" in signature(self.module.forward).parameters
+
+    def _counts_tokens(self) -> bool:
+        """Whether attention may depend on how many tokens lie between two, beside positions."""
+        config = self.module.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ())
+        return not kinds <= {"full_attention"} or any(getattr(config, w, None) for w in WINDOWS)
 
     def _reuse_agrees(self) -> bool:
         """Whether sequences that go on from others get the logits of whole runs."""
@@ -125,22 +142,41 @@ class _Job:
             self._run_level(part, past, keeps)
 
     def _run_level(self, members: Sequence[int], past: Past | None, keeps: bool) -> None:
-        known = [self._starts[index].shared for index in members]
-        whole = [len(self._encodings[index].ids) for index in members]
-        lengths = [one - before for one, before in zip(whole, known, strict=True)]
+        lengths = [len(self._encodings[at].ids) - self._starts[at].shared for at in members]
+        lines = [[at] for at in members]
+        if self._model.lays and past and not keeps:
+            donors = [self._starts[at].donor for at in members]
+            most = min(ROW, self._model.tokens_per_batch // 4)
+            lines = [[members[at] for at in line] for line in lines_of(lengths, donors, most)]
+        self._run_lines(lines, past, keeps)
+
+    def _run_lines(self, lines: list[list[int]], past: Past | None, keeps: bool) -> None:
+        known = [max(self._starts[at].shared for at in line) for line in lines]
+        lengths = [
+            sum(len(self._encodings[at].ids) - self._starts[at].shared for at in line)
+            for line in lines
+        ]
 
         def run(rows: list[int]) -> None:
-            self._run_batch([members[row] for row in rows], past, keeps)
+            batch = [lines[row] for row in rows]
+            try:
+                self._run_batch(batch, past, keeps)
+                return
+            except RuntimeError as error:
+                if len(batch) > 1 or len(batch[0]) == 1 or not lacks_memory(error):
+                    raise
+            # Here, and not above: the error holds on to the memory.
+            self._run_lines([[at] for at in batch[0]], past, keeps)
 
         self._model._batched(lengths, run, known)
 
-    def _run_batch(self, members: list[int], past: Past | None, keeps: bool) -> None:
-        starts = [self._starts[index] for index in members]
+    def _run_batch(self, lines: list[list[int]], past: Past | None, keeps: bool) -> None:
+        members = [at for line in lines for at in line]
         batch = Rest(
-            [self._encodings[index] for index in members],
+            [[self._encodings[at] for at in line] for line in lines],
             past,
-            [past.row[start.donor] for start in starts] if past else [],
-            [start.shared for start in starts],
+            [past.row[self._starts[line[0]].donor] for line in lines] if past else [],
+            [self._starts[at].shared for at in members],
             keeps,
         )
         self._done.append((members, self._run(batch).cpu().numpy()))

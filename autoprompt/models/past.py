@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
-
-from autoprompt.models.sequence import Encoding
 
 
 @dataclass(frozen=True)
@@ -27,52 +25,22 @@ class Past:
     begin: Sequence[int]
 
 
-class Rest(list[Encoding]):
-    """A batch of which only the rest is run: it goes on from a past, or is one for others.
+def cache_of(
+    past: Past | None, rows: Sequence[int], known: Sequence[int], keeps: bool, device: torch.device
+) -> Any:
+    """What a model reads a past from and, where it is kept, writes the rest to.
 
     Args:
-        encodings: the whole sequences.
-        past: what was run before; None for nothing.
-        rows: for each sequence the row of the past that it goes on from.
-        known: for each the tokens that are not run again.
-        keeps: whether others go on from it.
-
-    Attributes:
-        begin: for each sequence the padding in front of its known tokens.
-        is_plain: whether it neither goes on from others, nor others from it.
+        past: None for nothing.
+        rows: for each row of the batch the row of the past that it goes on from.
+        known: for each the tokens of it that are read; rows with fewer have padding in front.
+        keeps: whether others go on from the batch.
+        device: where the model is.
     """
-
-    def __init__(
-        self,
-        encodings: Iterable[Encoding],
-        past: Past | None,
-        rows: Sequence[int],
-        known: Sequence[int],
-        keeps: bool,
-    ) -> None:
-        super().__init__(encodings)
-        self.past, self.rows, self.known, self.keeps = past, rows, known, keeps
-        self.begin = [max(known) - one for one in known]
-        self.is_plain = past is None and not keeps
-        self._cache: Any = None
-
-    def cache(self, device: torch.device) -> Any:
-        """What the model reads the past from and, where it is kept, writes the rest to."""
-        if self.past is None:
-            self._cache = DynamicCache()
-        else:
-            taken = _Taken.of(self.past, self.rows, self.known, device)
-            self._cache = Cache([_Layer(layer, taken, self.keeps) for layer in self.past.layers])
-        return self._cache
-
-    def as_past(self, indices: Sequence[int]) -> Past:
-        """The batch after its run, for sequences that go on from it.
-
-        Args:
-            indices: of its sequences.
-        """
-        row = {index: number for number, index in enumerate(indices)}
-        return Past(self._cache.layers, row, self.begin)
+    if past is None:
+        return DynamicCache()
+    taken = _Taken.of(past, rows, known, device)
+    return Cache([_Layer(layer, taken, keeps) for layer in past.layers])
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,24 @@ class ScoringModel:
             attention[row, : len(sequence)] = 1
         return ids.to(self.module.device), attention.to(self.module.device)
 
-    def _logits_at(self, positions: Sequence[Sequence[int]], **inputs: Any) -> torch.Tensor:
-        """What the model says of its inputs at `(batch, masks)` positions, as `_mask_logits`."""
+    def _logits_at(
+        self,
+        positions: Sequence[Sequence[int]],
+        rows: Sequence[int] | None = None,
+        **inputs: Any,
+    ) -> torch.Tensor:
+        """What the model says of its inputs, as `_mask_logits`.
+
+        Args:
+            positions: shape `(batch, masks)`.
+            rows: for each sequence of the batch its row in the inputs; by default each has its own.
+            inputs: of the module.
+        """
         if self.narrow:
-            with self._narrowed(positions):
+            with self._narrowed(positions, rows):
                 logits = self.module(**inputs).logits
         else:
-            logits = at(self.module(**inputs).logits, positions)
+            logits = at(self.module(**inputs).logits, positions, rows)
         result: torch.Tensor = logits.float()
         return result
 
@@ -117,9 +128,11 @@ class ScoringModel:
         return self.module.base_model
 
     @contextmanager
-    def _narrowed(self, positions: Sequence[Sequence[int]]) -> Iterator[None]:
+    def _narrowed(
+        self, positions: Sequence[Sequence[int]], rows: Sequence[int] | None
+    ) -> Iterator[None]:
         def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
-            output["last_hidden_state"] = at(output["last_hidden_state"], positions)
+            output["last_hidden_state"] = at(output["last_hidden_state"], positions, rows)
             return output
 
         handle = self._body().register_forward_hook(narrow)
@@ -239,16 +252,23 @@ class ScoringModel:
             waiting = [[left[at] for at in part] for part in parts][::-1]
 
 
-def at(states: torch.Tensor, positions: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Rows of `(batch, length, width)` at `(batch, masks)` positions.
+def at(
+    states: torch.Tensor, positions: Sequence[Sequence[int]], rows: Sequence[int] | None = None
+) -> torch.Tensor:
+    """States of `(rows, length, width)` at `(batch, masks)` positions.
+
+    Args:
+        states: of all tokens.
+        positions: for each sequence of a batch.
+        rows: for each sequence its row; by default each has its own.
 
     Raises:
         IndexError: a position lies behind the end. A GPU would say so later, and then refuse all.
     """
     if max(map(max, positions)) >= states.shape[1]:
         raise IndexError(f"no such position among {states.shape[1]}")
-    rows = torch.arange(states.shape[0], device=states.device)[:, None]
-    return states[rows, torch.tensor(positions, device=states.device)]
+    of = torch.tensor(rows or range(states.shape[0]), device=states.device)[:, None]
+    return states[of, torch.tensor(positions, device=states.device)]
 
 
 def _in_precision(module: Any, dtype: torch.dtype) -> Any:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import ScoringError
 from autoprompt.models.causal_model import CausalLanguageModel
-from autoprompt.models.past import Past, Rest
+from autoprompt.models.past import Past
+from autoprompt.models.rests import Rest, lines_of
 from autoprompt.models.scoring_model import at
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
@@ -99,6 +100,7 @@ def test_every_tiny_family_agrees_at_load(family_models: Models, family: str) ->
     assert isinstance(model, CausalLanguageModel)
     assert model.narrow
     assert model.reuse
+    assert model.lays is (family not in {"mistral", "bloom"})  # a sliding window, ALiBi
 
 
 @families
@@ -181,6 +183,27 @@ def test_texts_that_share_little_are_run_whole(gpt2: TransformerModel) -> None:
     assert not any(isinstance(batch, Rest) for batch in batches)
 
 
+def test_what_goes_on_from_one_sequence_shares_a_row(gpt2: TransformerModel) -> None:
+    job = with_a_long_front(9)
+    with listening(gpt2) as batches:
+        gpt2.log_probabilities(job, TOKENS)
+    assert [len(row) for row in batches[-1].ids()] == [12, 12]  # 15 is a quarter of the budget
+    assert len(batches[-1]) == 8
+
+
+@given(
+    tokens=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=40),
+    most=st.integers(1, 50),
+)
+def test_rows_hold_each_sequence_once(tokens: list[tuple[int, int]], most: int) -> None:
+    lengths, donors = zip(*tokens, strict=True)
+    lines = lines_of(lengths, donors, most)
+    assert sorted(at for line in lines for at in line) == list(range(len(tokens)))
+    for line in lines:
+        assert len({donors[at] for at in line}) == 1
+        assert len(line) == 1 or sum(lengths[at] for at in line) <= most
+
+
 # -- memory -----------------------------------------------------------------------------------
 
 
@@ -197,9 +220,11 @@ def test_batches_keep_the_token_budget(
         model.tokens_per_batch = usual
     assert sum(len(batch) for batch in batches) == len(job)
     for batch in batches:
-        known = batch.known if isinstance(batch, Rest) else [0] * len(batch)
-        longest = max(len(one.ids) - n for one, n in zip(batch, known, strict=True))
-        assert len(batch) == 1 or len(batch) * (longest + max(known) // 4) <= limit
+        if isinstance(batch, Rest):
+            longest, known, rows = max(map(len, batch.ids())), max(batch.known), batch.row[-1] + 1
+        else:
+            longest, known, rows = max(len(one.ids) for one in batch), 0, len(batch)
+        assert rows == 1 or rows * (longest + known // 4) <= limit
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -309,6 +334,37 @@ def test_the_probe_would_see_keys_at_wrong_places(
         Rest, "as_past", lambda self, of: replace(plain(self, of), begin=[0] * len(self))
     )
     assert not CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity).reuse
+
+
+def test_the_probe_would_see_sequences_that_look_at_others_of_their_row(
+    gpt2: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Rest.read
+
+    def seen_by_all(self: Rest) -> torch.Tensor:
+        found = plain(self)
+        return found if self.is_single else torch.ones_like(found).tril(max(self.known))
+
+    monkeypatch.setattr(Rest, "read", seen_by_all)
+    model = CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity)
+    assert model.reuse
+    assert not model.lays
+
+
+@pytest.mark.parametrize(
+    "setting", [{"layer_types": ["sliding_attention", "full_attention"]}, {"window_size": 256}]
+)
+def test_rows_are_not_shared_where_attention_counts_tokens(
+    gpt2: TransformerModel, monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any]
+) -> None:
+    for name, value in setting.items():
+        monkeypatch.setattr(gpt2.module.config, name, value, raising=False)
+    model = CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity)
+    assert model.reuse
+    assert not model.lays
+    job = with_a_long_front()
+    wanted = gpt2.log_probabilities(job, TOKENS)
+    np.testing.assert_allclose(model.log_probabilities(job, TOKENS), wanted, rtol=0, atol=1e-4)
 
 
 def test_a_screening_copy_keeps_what_positions_turn_by(

@@ -3,7 +3,7 @@
     python -m experiments.bench.run [--jobs J1 J3] [--texts FILE] [--tokenizer DIR]
                                     [--peers DIR --checkout ucinlp=DIR lm-bff=DIR]
 
-By default all jobs, in about twenty minutes with the peers on two cores that nothing else uses.
+By default all jobs, in about half an hour with the peers on two cores that nothing else uses.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import torch
 from autoprompt.models.batches import lacks_memory
 from autoprompt.models.past import Past
 from autoprompt.models.prefixes import Start, starts_of
-from autoprompt.models.rests import ROW, Rest, lines_of
+from autoprompt.models.rests import LEAST, ROW, Rest, lines_of
 from autoprompt.models.scoring_model import PARITY, UNFIT, Rows
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
@@ -39,8 +39,8 @@ class CausalLanguageModel(TransformerModel):
     Attributes:
         reuse: whether sequences go on from others. At load this is compared with whole runs; where
             a model does not agree (a state-space model has no keys and values), all runs are whole.
-        lays: whether several of them share a row. Compared likewise; not where attention counts the
-            tokens between two, as with a sliding window or ALiBi (Press et al. 2022).
+        lays: whether several of those that go on from one share a row. Compared likewise; not where
+            a sliding window counts the tokens between two.
     """
 
     reuse = lays = False
@@ -50,11 +50,19 @@ class CausalLanguageModel(TransformerModel):
         # Where positions turn with the length of the longest sequence, so do the keys.
         rope = str(getattr(self.module.config, "rope_parameters", ""))
         turning = "dynamic" in rope or "longrope" in rope
-        self.lays = False
-        self.reuse = self.narrow and not turning and self._reuse_agrees()
-        if self.reuse and self._takes_positions and not self._counts_tokens():
-            self.lays = True
-            self.lays = self._reuse_agrees()
+        may = self.narrow and not turning
+        self.lays = may and self._takes_positions and not self._counts_tokens()
+        self.reuse = may and self._reuse_agrees()
+        if self.lays and not self.reuse:
+            self.lays = False
+            self.reuse = self._reuse_agrees()
+
+    @cached_property
+    def screening(self) -> Self:
+        """See `LanguageModel.screening`; rounding would hide where the ways disagree."""
+        found = super().screening
+        found.reuse, found.lays = found.reuse and self.reuse, found.lays and self.lays
+        return found
 
     def _body(self) -> Any:
         return self.module.get_decoder()  # an OPT's head does not follow its whole `base_model`
@@ -70,22 +78,17 @@ class CausalLanguageModel(TransformerModel):
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         if not isinstance(batch, Rest) or batch.is_plain:
             return super()._mask_logits(batch)
-        device = self.module.device
-        ids, _ = self._padded(batch.ids())
-        rows, positions = batch.masks()
-        read = batch.read()
-        if not batch.is_single:  # as a number that is added, which all kinds of attention take
-            dtype = self.module.dtype
-            read = torch.zeros(read.shape, dtype=dtype).masked_fill_(~read, torch.finfo(dtype).min)
-        places = {"position_ids": batch.places().to(device)} if self._takes_positions else {}
+        ids, attention = self._padded(batch.ids())
+        inputs = batch.inputs(attention, self.module.dtype)
+        if not self._takes_positions:
+            del inputs["position_ids"]
         return self._logits_at(
-            positions,
-            rows,
+            batch.mask_positions(),
+            batch.row_of,
             input_ids=ids,
-            attention_mask=read.to(device),
-            past_key_values=batch.cache(device),
+            past_key_values=batch.cache(ids.device),
             use_cache=True,
-            **places,
+            **inputs,
         )
 
     @cached_property
@@ -142,20 +145,24 @@ class _Job:
             self._run_level(part, past, keeps)
 
     def _run_level(self, members: Sequence[int], past: Past | None, keeps: bool) -> None:
-        lengths = [len(self._encodings[at].ids) - self._starts[at].shared for at in members]
         lines = [[at] for at in members]
-        if self._model.lays and past and not keeps:
+        if members and self._model.lays and past is not None and not keeps:
             donors = [self._starts[at].donor for at in members]
-            most = min(ROW, self._model.tokens_per_batch // 4)
-            lines = [[members[at] for at in line] for line in lines_of(lengths, donors, most)]
+            # Four rows a batch at least, and no more keys than the model may read.
+            known = max(self._starts[at].shared for at in members)
+            budget = self._model.tokens_per_batch // 4, self._model.encoder.max_length - known
+            most = max(1, min(ROW, *budget))
+            sizes = [max(self._counted([at]), LEAST) for at in members]
+            lines = [[members[at] for at in line] for line in lines_of(sizes, donors, most)]
         self._run_lines(lines, past, keeps)
 
-    def _run_lines(self, lines: list[list[int]], past: Past | None, keeps: bool) -> None:
+    def _counted(self, line: Sequence[int]) -> int:
+        """The tokens that a row counts."""
+        rests = [len(self._encodings[at].ids) - self._starts[at].shared for at in line]
+        return rests[0] if len(line) == 1 else sum(max(one, LEAST) for one in rests)
+
+    def _run_lines(self, lines: Sequence[list[int]], past: Past | None, keeps: bool) -> None:
         known = [max(self._starts[at].shared for at in line) for line in lines]
-        lengths = [
-            sum(len(self._encodings[at].ids) - self._starts[at].shared for at in line)
-            for line in lines
-        ]
 
         def run(rows: list[int]) -> None:
             batch = [lines[row] for row in rows]
@@ -166,9 +173,10 @@ class _Job:
                 if len(batch) > 1 or len(batch[0]) == 1 or not lacks_memory(error):
                     raise
             # Here, and not above: the error holds on to the memory.
-            self._run_lines([[at] for at in batch[0]], past, keeps)
+            half = len(batch[0]) // 2
+            self._run_lines([batch[0][:half], batch[0][half:]], past, keeps)
 
-        self._model._batched(lengths, run, known)
+        self._model._batched([self._counted(line) for line in lines], run, known)
 
     def _run_batch(self, lines: list[list[int]], past: Past | None, keeps: bool) -> None:
         members = [at for line in lines for at in line]
@@ -195,14 +203,19 @@ def _starts(encodings: Sequence[Encoding], worth: int) -> list[Start]:
 
 
 def _probe_batch(words: Sequence[int]) -> list[Encoding]:
-    """Sequences that go on from others in two places, and at each others that go on from them."""
+    """Sequences that go on from others in two places, and at each others that go on from them.
+
+    At both places several do, so that rows are shared there, by more and less.
+    """
     line = (*words, *words, *words)
     turned = line[::-1]
     beginnings = [
         *((line[:15], turned[:count]) for count in (3, 6, 9)),
         *((line[:4], turned[:count] + line[:3]) for count in (7, 9)),
         *((line[:9], turned[:count] + line[:5]) for count in (1, 3)),
+        *((line[:count], turned[:2]) for count in (12, 14)),
         ((), turned),
+        *((turned[:count], line[:4]) for count in (8, 11)),
     ]
     sequences = [front + rest for front, rest in beginnings]
     return [Encoding(ids, (len(ids) - 2, len(ids) - 1)) for ids in sequences]

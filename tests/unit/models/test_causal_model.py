@@ -183,16 +183,59 @@ def test_texts_that_share_little_are_run_whole(gpt2: TransformerModel) -> None:
     assert not any(isinstance(batch, Rest) for batch in batches)
 
 
-def test_what_goes_on_from_one_sequence_shares_a_row(gpt2: TransformerModel) -> None:
+def test_what_goes_on_from_one_sequence_shares_a_row(
+    gpt2: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpt2, "tokens_per_batch", 140)
     job = with_a_long_front(9)
     with listening(gpt2) as batches:
         gpt2.log_probabilities(job, TOKENS)
-    assert [len(row) for row in batches[-1].ids()] == [12, 12]  # 15 is a quarter of the budget
-    assert len(batches[-1]) == 8
+    # The model reads 48 tokens, 32 of them are known, and each sequence of three counts eight.
+    assert [len(row) for row in batches[-1].ids()] == [6] * 4
+    assert batches[-1].shares
+
+
+def test_rows_of_different_beginnings_are_padded(
+    gpt2: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpt2, "tokens_per_batch", 200)
+    fronts = [tuple(range(10, 26)), tuple(range(40, 60))]
+    job = [
+        Encoding((*front, 5 + at, *range(30, 30 + at)), (len(front) + at,))
+        for front in fronts
+        for at in range(5)
+    ]
+    with listening(gpt2) as batches:
+        found = gpt2.log_probabilities(job, TOKENS)
+    (shared,) = (batch for batch in batches if isinstance(batch, Rest) and batch.shares)
+    assert len({*shared.known}) == 2
+    for row, encoding in zip(found, job, strict=True):
+        wanted, largest = oracle(gpt2, encoding)
+        np.testing.assert_allclose(row, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
+
+
+def test_a_screening_copy_shares_rows(family_models: Models) -> None:
+    llama = family_models("llama")
+    model = CausalLanguageModel(llama.module, llama.encoder, llama.identity, torch.bfloat16)
+    assert model.screening.lays
+    job = with_a_long_front()
+    with listening(model.screening) as batches:
+        found = model.screening.log_probabilities(job, TOKENS)
+    assert any(isinstance(batch, Rest) and batch.shares for batch in batches)
+    assert np.abs(found - model.log_probabilities(job, TOKENS)).mean() < 0.1
+
+
+def test_the_probe_shares_rows_at_two_places(family_models: Models) -> None:
+    gpt2 = family_models("gpt2")
+    model = CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity)
+    with listening(model) as batches:
+        assert model._reuse_agrees()
+    shared = [batch for batch in batches if isinstance(batch, Rest) and batch.shares]
+    assert sum(batch.row_of[-1] + 1 for batch in shared) > 1
 
 
 @given(
-    tokens=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=40),
+    tokens=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 3)), min_size=1, max_size=40),
     most=st.integers(1, 50),
 )
 def test_rows_hold_each_sequence_once(tokens: list[tuple[int, int]], most: int) -> None:
@@ -202,6 +245,11 @@ def test_rows_hold_each_sequence_once(tokens: list[tuple[int, int]], most: int) 
     for line in lines:
         assert len({donors[at] for at in line}) == 1
         assert len(line) == 1 or sum(lengths[at] for at in line) <= most
+
+
+def test_long_sequences_leave_rows_to_short_ones() -> None:
+    lines = lines_of([1000] * 3 + [5] * 30, [0] * 33, 256)
+    assert sorted(map(len, lines)) == [1, 1, 1, 30]
 
 
 # -- memory -----------------------------------------------------------------------------------
@@ -221,7 +269,11 @@ def test_batches_keep_the_token_budget(
     assert sum(len(batch) for batch in batches) == len(job)
     for batch in batches:
         if isinstance(batch, Rest):
-            longest, known, rows = max(map(len, batch.ids())), max(batch.known), batch.row[-1] + 1
+            longest, known, rows = (
+                max(map(len, batch.ids())),
+                max(batch.known),
+                batch.row_of[-1] + 1,
+            )
         else:
             longest, known, rows = max(len(one.ids) for one in batch), 0, len(batch)
         assert rows == 1 or rows * (longest + known // 4) <= limit
@@ -339,13 +391,16 @@ def test_the_probe_would_see_keys_at_wrong_places(
 def test_the_probe_would_see_sequences_that_look_at_others_of_their_row(
     gpt2: TransformerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Rest.read
+    plain = Rest.inputs
 
-    def seen_by_all(self: Rest) -> torch.Tensor:
-        found = plain(self)
-        return found if self.is_single else torch.ones_like(found).tril(max(self.known))
+    def seen_by_all(self: Rest, *given: Any) -> dict[str, torch.Tensor]:
+        found = plain(self, *given)
+        if self.shares:
+            mask = torch.full_like(found["attention_mask"], torch.finfo(torch.float32).min)
+            found["attention_mask"] = mask.triu(max(self.known) + 1)
+        return found
 
-    monkeypatch.setattr(Rest, "read", seen_by_all)
+    monkeypatch.setattr(Rest, "inputs", seen_by_all)
     model = CausalLanguageModel(gpt2.module, gpt2.encoder, gpt2.identity)
     assert model.reuse
     assert not model.lays

@@ -26,6 +26,7 @@ from experiments.fewshot.run import DRAWS, FORWARDS, TASKS, _Raw, material, rows
 
 UNLABELLED = 300  # texts of the train file, without their labels, for the ensemble
 MEMBERS = 4
+SURVEYED = 2  # draws in which it is measured what the tuned models still know: as slow as tuning
 EXPERT, SEARCHED = "expert prompt, zero-shot", "searched prompt"
 DEFAULT = "full, searched prompt"
 
@@ -258,7 +259,7 @@ def _tuned(
         "peak memory": result.peak_memory,
         "bytes": result.bytes_to_ship,
         "examples": done.examples,
-        "knowledge": _knowledge(out),
+        "knowledge": _knowledge(out) if draw in DRAWS[_given["phase"]][:SURVEYED] else None,
         "template": done.prompt.shown,
         "dev": done.after["accuracy"].value,
         "dev cross-entropy": done.after["cross_entropy"].value,

@@ -12,7 +12,7 @@ import numpy as np
 from autoprompt.searching.verdict import holm
 from autoprompt.tuning.comparison import size
 from experiments.fewshot.run import DRAWS, TASKS
-from experiments.fewshot.tuning import DEFAULT, ROWS, settings_of
+from experiments.fewshot.tuning import DEFAULT, ROWS, SURVEYED, settings_of
 
 HEAD = """# Prompting against tuning, on few-shot tasks
 
@@ -21,8 +21,9 @@ standard deviation over draws. "Searched prompt" is the winner of a search of {f
 in the shipped space; expert prompts are each run's best seed. Tuned rows have the defaults of
 `autoprompt tune`{changes}, stop by dev cross-entropy, and ship the weights that were best there.
 Baselines choose their one number on dev. Knowledge is the pseudo-perplexity on 200 ordinary
-sentences after tuning over that before; examples are the labelled ones that a row has seen, the
-mean over tasks. Seconds are of training alone (of the search in its row), on one thread.
+sentences after tuning over that before, in the first {surveyed} draws; examples are the labelled
+ones that a row has seen, the mean over tasks. Seconds are of training alone (of the search in its
+row), on one thread.
 """
 Row = dict[str, Any]
 
@@ -45,6 +46,7 @@ def write(rows: Sequence[Row], phase: str, folder: Path) -> None:
             draws=", ".join(map(str, draws)),
             truth=f"the {phase} files ({sizes} examples)",
             forwards=forwards,
+            surveyed=SURVEYED,
             changes=f" but for {', '.join(f'{k} {v}' for k, v in changes.items())}"
             if changes
             else "",

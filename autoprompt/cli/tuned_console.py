@@ -27,11 +27,12 @@ def print_tuning(
 def _lines(result: TuningResult, out: str) -> list[str]:
     """What came out, for people."""
     from autoprompt.tuning.card import brightness_of
+    from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
 
     lines = []
     for task in result.tasks:
         lines.append(f"{task.name}: {task.prompt.shown}   [{task.prompt.verbalizer}]")
-        for name in dict.fromkeys((task.metric, "cross_entropy")):
+        for name in dict.fromkeys((task.metric, DECIDES, CROSS_ENTROPY)):
             measures = [
                 (f"{task.judged_on}, untuned", task.before),
                 (f"{task.judged_on}, tuned", task.after),

@@ -132,10 +132,18 @@ def _bootstrapped(name: str) -> Callable[[Floats, Ints], Measure]:
 
 
 def _cross_entropy(log_probabilities: Floats, gold: Ints) -> Measure:
-    losses = -log_probabilities[np.arange(len(gold)), gold]
-    mean = float(losses.mean())
-    half = Z * float(losses.std(ddof=1)) / math.sqrt(len(gold)) if len(gold) > 1 else math.inf
-    return Measure(mean, len(gold), max(0.0, mean - half), min(mean + half, 1e6))
+    return mean_loss(-log_probabilities[np.arange(len(gold)), gold])
+
+
+def mean_loss(losses: Floats) -> Measure:
+    """The mean of losses that are not negative, with a normal interval.
+
+    Args:
+        losses: shape `(examples,)`.
+    """
+    mean, count = float(losses.mean()), len(losses)
+    half = Z * float(losses.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return Measure(mean, count, max(0.0, mean - half), min(mean + half, 1e6))
 
 
 OF_CONFUSIONS: dict[str, Callable[[Floats], Floats]] = {

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
+
 METHODS = {
     "full": "all weights",
     "head": "a linear classifier at the mask, over the frozen model",
@@ -86,7 +88,7 @@ def _task(task: Mapping[str, Any]) -> list[str]:
     ]
     judged = task["judged_on"]
     for split, name in (("before", f"{judged}, untuned"), ("after", judged), ("test", "test")):
-        for metric in dict.fromkeys((task["metric"], "cross_entropy")):
+        for metric in dict.fromkeys((task["metric"], DECIDES, CROSS_ENTROPY)):
             found = task[split].get(metric)
             if found:
                 lines.append(

@@ -20,10 +20,10 @@ from autoprompt.objective import Scored
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
-from autoprompt.tuning.trainer import DECIDES
-from autoprompt.tuning.training import Course, Plan, scores_of
+from autoprompt.tuning.training import Course, Plan
 
 
 def over_seeds(count: int) -> Plan:
@@ -64,8 +64,8 @@ def over_seeds(count: int) -> Plan:
                 if averaged
                 else f"those of step {best.step}, of the best of {count} seeds",
                 "averaged": averaged,
-                "cross_entropy_of_each": [member.after for member in members],
-                "cross_entropy_of_the_mean": after,
+                f"{DECIDES}_of_each": [member.after for member in members],
+                f"{DECIDES}_of_the_mean": after,
             },
         )
 
@@ -97,9 +97,9 @@ def over_folds(count: int) -> Plan:
             course.put(settings, start)
             course.say(f"Fold {number + 1} of {count}")
             own = course.with_examples([cut[number] for cut in cuts])
-            untuned.append([scores_of(course.model, one) for one in own.assignments])
+            untuned.append(own.scores())
             members.append(own.train(of_member(settings, number), folder / f"fold-{number}"))
-            scored.append([scores_of(course.model, one) for one in own.assignments])
+            scored.append(own.scores())
         mean = _mean_of([member.values for member in members])
         course.put(settings, mean)
         everything = [replace(one, dev=(*one.learnt, *one.dev)) for one in course.assignments]
@@ -120,9 +120,9 @@ def over_folds(count: int) -> Plan:
                 "plan": f"{count} folds",
                 "weights": f"the mean over {count} folds"
                 + (", which is worse than they are" if of_mean > after else ""),
-                "cross_entropy_of_the_mean": of_mean,
+                f"{DECIDES}_of_the_mean": of_mean,
                 "steps_of_each": [member.step for member in members],
-                "cross_entropy_of_each": [member.after for member in members],
+                f"{DECIDES}_of_each": [member.after for member in members],
             },
         )
 

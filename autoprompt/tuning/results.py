@@ -9,6 +9,7 @@ from typing import Any
 
 from autoprompt.prompts import ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
+from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import processes
@@ -46,8 +47,8 @@ class TunedTask:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the prompt alone has a lower cross-entropy: a soft prompt begins worse."""
-        return self.after["cross_entropy"].value > self.before["cross_entropy"].value + SAME
+        """Whether the prompt alone tells labels apart better: a soft prompt begins worse."""
+        return self.after[DECIDES].value > self.before[DECIDES].value + SAME
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -12,20 +12,18 @@ from autoprompt.files import write_atomically, write_json
 from autoprompt.lineage import Edit
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
-from autoprompt.objective import evaluate
 from autoprompt.prompts import ABOVE, BESIDE, Prompt
 from autoprompt.scoring.metrics import Measure
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.measuring import CROSS_ENTROPY, measures_of, scores_of
 from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.methods import Method
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.results import SAME, TunedTask, TuningResult, versions
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
-from autoprompt.tuning.trainer import DECIDES
 
 
 class Asked(Protocol):
@@ -89,8 +87,8 @@ def ship(
     for number, one in enumerate(request.assignments):
         before, after = untuned[number], _measured_again(model, again, one, directory)
         if trained.held_out:  # folds have been fitted to dev
-            before = trained.held_out_before[number].measures()
-            after = trained.held_out[number].measures()
+            before = measures_of(trained.held_out_before[number])
+            after = measures_of(trained.held_out[number])
         test = request.tests[number] if number < len(request.tests) else ()
         on_test = measured(again, one.prompt, test) if test else {}
         prompt = _prompt_of(one, request.settings, again, after, bool(trained.held_out))
@@ -129,21 +127,20 @@ def ship(
 
 def measured(model: Any, prompt: Prompt, examples: Sequence[Example]) -> dict[str, Measure]:
     """All measures of a prompt on a model."""
-    scorer = WordScorer(model, prompt.verbalizer.all_words)
-    return evaluate(prompt, scorer, examples).measures()
+    return measures_of(scores_of(model, prompt, examples))
 
 
 def _measured_again(
     model: TransformerModel, again: Any, one: Assignment, directory: TunedDirectory
 ) -> dict[str, Measure]:
     """Measures on dev of the model as it was loaded again, which must be those of the trained."""
-    before = measured(model, one.prompt, one.dev)[DECIDES].value
+    before = measured(model, one.prompt, one.dev)[CROSS_ENTROPY].value
     after = measured(again, one.prompt, one.dev)
-    if abs(after[DECIDES].value - before) > SAME:
+    if abs(after[CROSS_ENTROPY].value - before) > SAME:
         raise ScoringError(
             f"the model in {directory.path} scores otherwise when it is loaded again "
-            f"(cross-entropy {after[DECIDES].value:.4f} on dev, {before:.4f} before); this method "
-            f"does not suit this model: choose another one"
+            f"(cross-entropy {after[CROSS_ENTROPY].value:.4f} on dev, {before:.4f} before); this "
+            f"method does not suit this model: choose another one"
         )
     return after
 

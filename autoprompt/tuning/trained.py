@@ -23,7 +23,7 @@ class Trained:
 
     Attributes:
         values: what was trained, by name, as it was best on dev.
-        before, after: cross-entropy on dev, untuned and at its best.
+        before, after: what decides on dev (see `measuring`), untuned and at its best.
         step: where it was best; 0 where tuning never helped.
         steps: how many were taken.
         reason: why it ended.

@@ -23,7 +23,6 @@ from autoprompt.tuning.module import TunedModule
 
 PREFIX, WHOLE, WEIGHTS = "checkpoint-", "whole", "model.safetensors"
 STATE = "trainer_state.json"  # as `transformers` names it
-DECIDES = "cross_entropy"  # of dev: what stops, and what is kept
 Measures = Mapping[str, float]
 
 

@@ -14,16 +14,15 @@ import transformers
 
 from autoprompt.errors import DivergedError, InputError
 from autoprompt.models.transformer import TransformerModel
-from autoprompt.objective import Scored, evaluate
-from autoprompt.scoring.word_scores import WordScorer
+from autoprompt.objective import Scored
 from autoprompt.seeding import derive_seed
 from autoprompt.tuning.lessons import Assignment, Collator, Encoded, Lessons
+from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, measures_of, scores_of
 from autoprompt.tuning.module import TunedModule
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.texts import TextLessons
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.trainer import (
-    DECIDES,
     PREFIX,
     STATE,
     PromptTrainer,
@@ -90,19 +89,23 @@ class Course:
         set_values(self._module(settings), values)
         self.model.module.eval()
 
+    def scores(self) -> list[Scored]:
+        """For each task its scores on dev."""
+        return [scores_of(self.model, one.prompt, one.dev) for one in self.assignments]
+
     def look(self) -> dict[str, float]:
-        """Measures on dev: cross-entropy and metric, the mean over tasks, and of each task.
+        """Measures on dev: cross-entropies and metric, the mean over tasks, and of each task.
 
         Tasks with different metrics have no mean of them.
         """
         found: dict[str, float] = {}
-        means = {DECIDES}
+        means = {DECIDES, CROSS_ENTROPY}
         if len(metrics := {one.metric for one in self.assignments}) == 1:
             means |= metrics
-        for number, one in enumerate(self.assignments):
-            scored = scores_of(self.model, one)
-            for name in dict.fromkeys((DECIDES, one.metric)):
-                value = scored.measures()[name].value
+        for number, (one, scored) in enumerate(zip(self.assignments, self.scores(), strict=True)):
+            measures = measures_of(scored)
+            for name in dict.fromkeys((DECIDES, CROSS_ENTROPY, one.metric)):
+                value = measures[name].value
                 if len(self.assignments) > 1:
                     found[f"{one.name} {number + 1} {name}"] = value
                 if name in means:
@@ -154,7 +157,7 @@ class Course:
     def _trained(self, settings: TuningSettings, folder: Path, module: TunedModule) -> Trained:
         self.model.module.eval()
         start, before = values_of(module), self.look()[DECIDES]
-        self.say(f"At the start: cross-entropy {before:.4f} on dev")
+        self.say(f"At the start: tempered cross-entropy {before:.4f} on dev")
         trainer = PromptTrainer(
             module,
             self.look,
@@ -290,11 +293,6 @@ class _Told(transformers.TrainerCallback):
             f"{name.removeprefix('eval_')} {value:.4f}" for name, value in kwargs["metrics"].items()
         )
         self._say(f"Step {state.global_step} of {state.max_steps}: {shown}")
-
-
-def scores_of(model: TransformerModel, one: Assignment) -> Scored:
-    """A task's scores on dev, as a prediction computes them."""
-    return evaluate(one.prompt, WordScorer(model, one.prompt.verbalizer.all_words), one.dev)
 
 
 def processes() -> int:

@@ -1,8 +1,8 @@
 """Hyper-parameters by Optuna: learning rate, steps, batch, and where asked the method.
 
 Our own ask and tell, as in a search: every proposal is drawn from (seed, number), so that a killed
-run goes on to the same trials. A trial's value is its lowest cross-entropy on dev, so the best of
-many is on the bright side: take few, or folds beside.
+run goes on to the same trials. A trial's value is its lowest tempered cross-entropy on dev, so the
+best of many is on the bright side: take few, or folds beside.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Trials:
             say: takes lines about the progress.
 
         Returns:
-            The settings with the lowest cross-entropy on dev, and the folder that they were
-            trained in.
+            The settings with the lowest tempered cross-entropy on dev, and the folder that they
+            were trained in.
 
         Raises:
             SearchError: every trial failed.
@@ -92,7 +92,8 @@ class Trials:
                     f"{study.trials[-1].user_attrs.get('failure')}"
                 )
             number = best.user_attrs[NUMBER]
-            say(f"The best trial is number {number + 1}: cross-entropy {best.value:.4f} on dev")
+            value = f"tempered cross-entropy {best.value:.4f} on dev"
+            say(f"The best trial is number {number + 1}: {value}")
             return TuningSettings(**best.user_attrs[SETTINGS]), folder / f"trial-{number}"
 
     def _best(self, study: Study) -> FrozenTrial | None:

@@ -21,6 +21,7 @@ from autoprompt.prediction import Predictor
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning import plans
 from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_weights
+from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
@@ -53,17 +54,22 @@ def tuned(model_directory: Callable[[str], Path], tmp_path: Path) -> Tune:
 def test_seeds_are_averaged_unless_dev_prefers_one(tuned: Tune) -> None:
     result = tuned(plan=over_seeds(3))
     details = result.trained.details
-    each = details["cross_entropy_of_each"]
+    each = details["tempered_cross_entropy_of_each"]
     assert len(set(each)) == 3
-    after = result.tasks[0].after["cross_entropy"].value
-    assert details["averaged"] == (details["cross_entropy_of_the_mean"] <= min(each))
-    assert after == pytest.approx(min([*each, details["cross_entropy_of_the_mean"]]), abs=1e-5)
+    after = result.tasks[0].after[DECIDES].value
+    assert details["averaged"] == (details["tempered_cross_entropy_of_the_mean"] <= min(each))
+    assert after == pytest.approx(
+        min([*each, details["tempered_cross_entropy_of_the_mean"]]), abs=1e-5
+    )
     assert result.trained.steps == 30
 
 
 def test_the_first_of_several_seeds_is_the_given_one(tuned: Tune) -> None:
     alone = tuned("alone").trained.after
-    assert tuned("three", plan=over_seeds(2)).trained.details["cross_entropy_of_each"][0] == alone
+    assert (
+        tuned("three", plan=over_seeds(2)).trained.details["tempered_cross_entropy_of_each"][0]
+        == alone
+    )
 
 
 # -- folds ----------------------------------------------------------------------------------------
@@ -97,7 +103,8 @@ def test_a_tuning_over_folds_says_what_held_out_examples_say(
     assert "| held-out folds, untuned | accuracy |" in card
     assert "Each fold chose when to stop" in card
     assert task.prompt.scores.keys() == {"selection"}
-    assert task.after["cross_entropy"].value == pytest.approx(result.trained.after, abs=0.02)
+    # The folds together are judged at one temperature, in training each at its own.
+    assert task.after[DECIDES].value == pytest.approx(result.trained.after, abs=0.05)
     assert Predictor(result.out).predict(["a good film"])
 
 
@@ -113,7 +120,7 @@ def test_a_mean_of_folds_that_is_worse_than_they_are_is_told(
 ) -> None:
     trained = tuned("good", plan=over_folds(2)).trained
     assert trained.weights == "the mean over 2 folds"
-    assert trained.details["cross_entropy_of_the_mean"] < trained.after
+    assert trained.details["tempered_cross_entropy_of_the_mean"] < trained.after
     original = plans._mean_of
     monkeypatch.setattr(
         plans, "_mean_of", lambda given: {name: -2 * one for name, one in original(given).items()}
@@ -316,5 +323,6 @@ def test_tasks_with_different_metrics_have_no_mean_of_them(tiny_model: Transform
     assert looks[0]["accuracy"] == looks[0]["tiny 1 accuracy"] == looks[0]["tiny 2 accuracy"]
     assert looks[1].keys() == {
         *("cross_entropy", "tiny 1 cross_entropy", "tiny 2 cross_entropy"),
+        *(DECIDES, f"tiny 1 {DECIDES}", f"tiny 2 {DECIDES}"),
         *("tiny 1 accuracy", "tiny 2 macro_f1"),
     }

@@ -32,6 +32,7 @@ from autoprompt.runs import RunDirectory
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning import shipping
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
@@ -79,9 +80,9 @@ def test_what_is_shipped_is_what_was_trained(tuned: Tune, family: str, method: s
         with pytest.raises(ModelError, match=f"method '{method}'.*choose another method"):
             tuned(method, family)
         return
-    result = tuned(method, family)
+    result = tuned(method, family, steps=100 if family == "t5" else SETTINGS.steps)
     (task,) = result.tasks
-    assert task.after["cross_entropy"].value < task.before["cross_entropy"].value
+    assert task.after[DECIDES].value < task.before[DECIDES].value
     predictor = Predictor(result.out)
     scored = predictor.score(assignment().dev).measures()
     assert scored["cross_entropy"].value == pytest.approx(
@@ -194,12 +195,12 @@ def test_a_directory_can_be_moved(tuned: Tune, tmp_path: Path) -> None:
 
 def test_the_weights_are_those_that_were_best_on_dev(tuned: Tune) -> None:
     result = tuned(learning_rate=2e-2, steps=60, patience=2)
-    history = {row["step"]: row["cross_entropy"] for row in result.trained.history}
+    history = {row["step"]: row[DECIDES] for row in result.trained.history}
     best = min(history, key=lambda step: history[step])
     assert result.trained.step == best
     assert result.trained.steps <= best + 2 * 5
     assert result.trained.reason.startswith("no better on dev")
-    assert result.tasks[0].after["cross_entropy"].value == pytest.approx(history[best], abs=1e-5)
+    assert result.tasks[0].after[DECIDES].value == pytest.approx(history[best], abs=1e-5)
 
 
 def test_a_tuning_that_only_harms_is_undone(tuned: Tune) -> None:
@@ -229,7 +230,7 @@ def test_a_soft_prompt_that_stays_worse_than_the_prompt_alone_is_told(
     )
     result = tune(request, lambda: learnt, tmp_path / "soft")
     (task,) = result.tasks
-    assert task.after["cross_entropy"].value > task.before["cross_entropy"].value
+    assert task.after[DECIDES].value > task.before[DECIDES].value
     assert task.is_worse
     assert "The prompt alone, on the untuned model, is better." in _card(result)
     assert "is better." not in _card(tuned(out="better"))
@@ -299,7 +300,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
     scored = Predictor(tmp_path / "out").score(assignment().dev).measures()
     record = json.loads((tmp_path / "out" / "tuning.json").read_text())
     assert record["training"]["step"] == 10
-    assert scored["cross_entropy"].value == pytest.approx(record["training"]["after"], abs=1e-5)
+    history = {row["step"]: row["cross_entropy"] for row in record["training"]["history"]}
+    assert scored["cross_entropy"].value == pytest.approx(history[10], abs=1e-5)
 
 
 def test_a_loss_that_is_no_number_before_any_checkpoint_leaves_no_model(

@@ -99,7 +99,7 @@ def main() -> None:
     options = (given.datasets, given.model, given.work, given.phase, given.forwards, changes)
     context = multiprocessing.get_context("spawn")
     with (
-        context.Pool(given.processes, _prepare, options, maxtasksperchild=1) as pool,
+        context.Pool(given.processes, prepare, options, maxtasksperchild=1) as pool,
         kept.open("a") as out,
     ):
         for run in pool.imap_unordered(searched, searches):
@@ -125,9 +125,10 @@ def _number(text: str) -> tuple[str, float]:
     return name, int(value) if value.isdigit() else float(value)
 
 
-def _prepare(
+def prepare(
     datasets: Path, model: str, work: Path, phase: str, forwards: int, changes: dict[str, Any]
 ) -> None:
+    """Tell a process what it needs, once."""
     import torch
 
     from autoprompt.cli.console import quiet_libraries
@@ -147,7 +148,7 @@ def measured(job: Job) -> dict[str, Any]:
     found = {"task": name, "row": row, "draw": draw, "n": len(truth), **settings}
     if row in BASELINES:
         return {**found, **_baseline(row, task, truth, draw)}
-    run = _run_of(name, draw)
+    run = run_of(name, draw)
     if row in TUNED:
         return {**found, **_tuned(TUNED[row], row, name, task, truth, draw, run)}
     return {**found, **_prompted(row, task, truth, run)}
@@ -179,7 +180,7 @@ def searched(job: tuple[str, int]) -> Path:
     from autoprompt.tuning.memory import peak_memory
 
     name, draw = job
-    folder = _run_of(name, draw)
+    folder = run_of(name, draw)
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "best.json").is_file():
@@ -197,7 +198,8 @@ def searched(job: tuple[str, int]) -> Path:
     return folder
 
 
-def _run_of(name: str, draw: int) -> Path:
+def run_of(name: str, draw: int) -> Path:
+    """Where a task's draw is searched."""
     return Path(_given["work"] / "runs" / f"{_given['phase']}-{name}-{draw}")
 
 

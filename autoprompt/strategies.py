@@ -7,6 +7,7 @@ expert's prompt (after BetterTogether, Soylu et al. 2024, which alternates the t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ from autoprompt.results import SearchResult
 from autoprompt.runs import TUNED_PROMPT
 from autoprompt.searching.budget import Budget
 from autoprompt.spaces import SearchSpace
+from autoprompt.tasks.examples import Example
 from autoprompt.tasks.task import Task
+from autoprompt.tuning.ensemble import Ensemble
+from autoprompt.tuning.plans import over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.sources import GIVEN, Source
+from autoprompt.tuning.sources import GIVEN, Source, members_of
 from autoprompt.tuning.training import Say, silent
 from autoprompt.tuning.tuning import Request
 from autoprompt.tuning.tuning import tune as run_tuning
@@ -40,6 +44,10 @@ def tune(
     out: str | Path,
     *,
     method: str = "full",
+    folds: int = 0,
+    seeds: int = 0,
+    ensemble: int = 0,
+    unlabelled: Sequence[Example] = (),
     model: str | None = None,
     device: str = "cpu",
     resume: bool = False,
@@ -53,6 +61,10 @@ def tune(
         task: train is fitted, dev stops and selects, test is read once, at the end.
         out: the directory to write.
         method: "full", "head", "bitfit", "lora" or "soft".
+        folds: average the weights of so many trainings, each stopped by another part of the data.
+        seeds: average the weights of so many trainings with different seeds.
+        ensemble: tune so many of a run's prompts, and distil their mixture on `unlabelled` (PET).
+        unlabelled: examples of the domain; labels are not read.
         model: by default the one that the prompt names.
         device: as for `load_model`.
         resume: go on with an interrupted tuning in `out`.
@@ -64,11 +76,19 @@ def tune(
         DivergedError: the loss became NaN or infinite.
     """
     settings = TuningSettings(method=method, **numbers)
+    check_plan(folds, seeds, ensemble, bool(unlabelled))
+    if unlabelled and not ensemble:
+        raise InputError("unlabelled examples want a use: give ensemble")
     if isinstance(prompt, Prompt):
         source = Source(prompt, GIVEN, Path("prompt"), None)
     else:
         source = Source.of(prompt)
-    request = Request((source.assignment(task),), settings, tests=(task.test,))
+    request = Request(
+        (source.assignment(task),),
+        settings,
+        tests=(task.test,),
+        **plan_of(source, folds, seeds, ensemble, unlabelled),
+    )
 
     def fresh() -> TransformerModel:
         found = model_of(source.prompt, model, device=device)
@@ -76,6 +96,49 @@ def tune(
         return found
 
     return run_tuning(request, fresh, out, resume=resume, say=say)
+
+
+def check_plan(folds: int, seeds: int, ensemble: int, has_texts: bool) -> None:
+    """Refuse ways to combine trainings that do not go together.
+
+    Raises:
+        InputError: see the message.
+    """
+    if sum(map(bool, (folds, seeds, ensemble))) > 1:
+        raise InputError("folds, seeds and ensemble exclude each other; give one")
+    if ensemble and ensemble < 2:
+        raise InputError(f"an ensemble is of two prompts at least, not {ensemble}")
+    if ensemble and not has_texts:
+        raise InputError("an ensemble is distilled on unlabelled texts; give some as unlabelled")
+
+
+def plan_of(
+    source: Source,
+    folds: int,
+    seeds: int,
+    ensemble: int,
+    unlabelled: Sequence[Example],
+    strategy: str = "p>w",
+) -> dict[str, Any]:
+    """How trainings are combined, as `Request` takes it: the plan and its name, or nothing.
+
+    Args:
+        source: whose run has the prompts of an ensemble.
+        folds, seeds, ensemble, unlabelled: as for `tune`.
+        strategy: one of `STRATEGIES`: "p" leaves members untuned, "w" takes the expert's alone.
+
+    Raises:
+        InputError: there are fewer than two prompts.
+    """
+    if folds:
+        return {"plan": over_folds(folds), "plan_name": f"{folds} folds"}
+    if seeds:
+        return {"plan": over_seeds(seeds), "plan_name": f"{seeds} seeds"}
+    if not ensemble:
+        return {}
+    prompts = members_of(source.needs_run(), ensemble, strategy == "w")
+    made = Ensemble(tuple(prompts), strategy != "p", tuple(unlabelled))
+    return {"plan": made.plan(), "plan_name": made.name}
 
 
 def check_strategy(strategy: str, ensemble: int, space: str) -> None:

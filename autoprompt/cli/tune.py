@@ -196,14 +196,10 @@ class _Way:
     def check(self, has_texts: bool, uses_texts: bool, tasks: int) -> None:
         """Refuse options that do not go together."""
         from autoprompt.errors import InputError, UnknownNameError
+        from autoprompt.strategies import check_plan
         from autoprompt.tuning.settings import METHODS
 
-        if sum(map(bool, (self.folds, self.seeds, self.ensemble))) > 1:
-            raise InputError("--folds, --seeds and --ensemble exclude each other; give one")
-        if self.ensemble and self.ensemble < 2:
-            raise InputError(f"an ensemble is of two prompts at least, not {self.ensemble}")
-        if self.ensemble and not has_texts:
-            raise InputError("--ensemble distils on unlabelled texts; give --unlabelled FILE")
+        check_plan(self.folds, self.seeds, self.ensemble, has_texts)
         if has_texts and not (self.ensemble or uses_texts):
             raise InputError("--unlabelled wants a use: give --mlm-weight or --ensemble")
         if tasks > 1 and (self.ensemble or self.strategy == "w>p"):
@@ -218,20 +214,13 @@ class _Way:
         self, source: Source, method: str, texts: list[Example], directory: TunedDirectory
     ) -> dict[str, Any]:
         """The plan, its name and the trials, as `Request` takes them."""
-        from autoprompt.tuning.ensemble import Ensemble
-        from autoprompt.tuning.plans import over_folds, over_seeds
-        from autoprompt.tuning.sources import GIVEN, members_of
+        from autoprompt.strategies import plan_of
+        from autoprompt.tuning.sources import GIVEN
         from autoprompt.tuning.trials import Trials
 
-        found: dict[str, Any] = {}
-        if self.folds:
-            found = {"plan": over_folds(self.folds), "plan_name": f"{self.folds} folds"}
-        if self.seeds:
-            found = {"plan": over_seeds(self.seeds), "plan_name": f"{self.seeds} seeds"}
-        if self.ensemble:
-            prompts = members_of(source.needs_run(), self.ensemble, self.strategy == "w")
-            ensemble = Ensemble(tuple(prompts), self.strategy != "p", tuple(texts))
-            found = {"plan": ensemble.plan(), "plan_name": ensemble.name}
+        found: dict[str, Any] = plan_of(
+            source, self.folds, self.seeds, self.ensemble, texts, self.strategy
+        )
         if self.tune_trials:
             run = source.run if source.origin != GIVEN else None
             database = run / "study.db" if run else directory.database

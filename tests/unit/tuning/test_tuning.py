@@ -486,8 +486,18 @@ def test_the_public_function(
     assert result.settings.method == "lora"
     assert result.tasks[0].test["accuracy"].n == 32
     assert ap.Predictor(tmp_path / "out").predict(["a good film"])
-    with pytest.raises(InputError, match="steps must be"):
-        ap.tune(given, task, tmp_path / "other", steps=0)
+    texts = [replace(one, label=None) for one in task.train]
+    for wrong, message in [
+        ({"steps": 0}, "steps must be"),
+        ({"folds": 2, "seeds": 2}, "exclude each other"),
+        ({"ensemble": 2}, "give some as unlabelled"),
+        ({"unlabelled": texts}, "want a use"),
+        ({"ensemble": 2, "unlabelled": texts}, "run directory"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            ap.tune(given, task, tmp_path / "other", **wrong)  # type: ignore[arg-type]
     record = json.loads((tmp_path / "out" / "tuning.json").read_text())
     beside = RunDirectory(tmp_path / "run")
     assert beside.neighbours_test_reads(record["test_digest"]) == 1
+    averaged = ap.tune(given, task, tmp_path / "folds", folds=2, steps=5)
+    assert averaged.trained.weights == "the mean over 2 folds"

@@ -109,7 +109,7 @@ def check_plan(folds: int, seeds: int, ensemble: int, has_texts: bool) -> None:
     if ensemble and ensemble < 2:
         raise InputError(f"an ensemble is of two prompts at least, not {ensemble}")
     if ensemble and not has_texts:
-        raise InputError("an ensemble is distilled on unlabelled texts; give some as unlabelled")
+        raise InputError("an ensemble is distilled on texts; give some (--unlabelled FILE)")
 
 
 def plan_of(

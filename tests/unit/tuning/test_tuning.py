@@ -490,7 +490,7 @@ def test_the_public_function(
     for wrong, message in [
         ({"steps": 0}, "steps must be"),
         ({"folds": 2, "seeds": 2}, "exclude each other"),
-        ({"ensemble": 2}, "give some as unlabelled"),
+        ({"ensemble": 2}, "give some"),
         ({"unlabelled": texts}, "want a use"),
         ({"ensemble": 2, "unlabelled": texts}, "run directory"),
     ]:

@@ -136,7 +136,7 @@ def test_examples_of_the_runs_test_are_not_tuned_on(run: Path, task: Path, tmp_p
         (["--strategy", "p"], "give --ensemble"),
         (["--strategy", "w>p"], "name the search space with --space"),
         (["--space", "sentiment"], "leave --space out"),
-        (["--ensemble", "2"], "give some .--unlabelled FILE"),
+        (["--ensemble", "2"], "give some (--unlabelled FILE)"),
         (["--ensemble", "-1"], "two prompts at least, not -1"),
         (["--folds", "2", "--seeds", "2"], "exclude each other"),
         (["--folds", "1"], "two at least"),

@@ -45,6 +45,11 @@ class Scored:
         result: Ints = self.log_probabilities.argmax(axis=1)
         return result
 
+    def losses(self) -> Floats:
+        """-log p(gold label) of each example: shape `(examples,)`."""
+        result: Floats = -self.log_probabilities[np.arange(len(self.gold)), self.gold]
+        return result
+
     def measures(self) -> dict[str, Measure]:
         """All metrics with intervals."""
         return measures(self.log_probabilities, self.gold)

@@ -26,7 +26,7 @@ def print_tuning(
 
 def _lines(result: TuningResult, out: str) -> list[str]:
     """What came out, for people."""
-    from autoprompt.tuning.card import brightness_of
+    from autoprompt.tuning.card import TOO_SURE, brightness_of
     from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
 
     lines = []
@@ -40,10 +40,14 @@ def _lines(result: TuningResult, out: str) -> list[str]:
             ]
             width = len(measures[0][0])
             lines += [
-                f"  {name} on {on:<{width}}  {found[name]}" for on, found in measures if found
+                f"  {name} on {on:<{width}}  {found[name]}"
+                for on, found in measures
+                if name in found
             ]
         if task.is_worse:
             lines.append("  The prompt alone is better: use it as it is, or another method.")
+        if task.is_too_sure:
+            lines.append(f"  {TOO_SURE}.")
     trained = result.trained
     lines += [
         f"{brightness_of(result.tasks[0].judged_on)}.",

@@ -8,6 +8,10 @@ from typing import Any
 
 from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
 
+TOO_SURE = (
+    "It is surer of itself than it is right (cross-entropy as it is, against that at the "
+    "temperature that suits it): go by the order of its probabilities, not by their size"
+)
 METHODS = {
     "full": "all weights",
     "head": "a linear classifier at the mask, over the frozen model",
@@ -47,8 +51,8 @@ def card_of(record: Mapping[str, Any]) -> str:
         "## Training",
         "",
         f"- {training['steps']} steps of {record['settings']['batch']} examples, "
-        f"{record['seconds']:.0f} s; the weights are {record['weights']}: cross-entropy on dev "
-        f"chose",
+        f"{record['seconds']:.0f} s; the weights are {record['weights']}: tempered "
+        f"cross-entropy on dev chose",
         f"- ended by: {training['reason']}",
         f"- learning rate {record['settings']['learning_rate']:g}, weight decay "
         f"{record['settings']['weight_decay']:g}, seed {record['settings']['seed']}",
@@ -96,6 +100,7 @@ def _task(task: Mapping[str, Any]) -> list[str]:
                     f"[{found['low']:.3f}, {found['high']:.3f}] | {found['n']} |"
                 )
     note = " The prompt alone, on the untuned model, is better." if task["is_worse"] else ""
+    note += f" {TOO_SURE}." if task["is_too_sure"] else ""
     return [*lines, "", f"{brightness_of(judged)}.{note}", ""]
 
 

@@ -1,8 +1,9 @@
 """An ensemble of prompts, and one model distilled from it (PET, Schick and Schütze 2021).
 
-Each member is a prompt, tuned on the labelled examples or not. Their predictions are mixed by
-weights fitted on dev; the mixture labels unlabelled texts, softly; and one model is trained on
-these and the labelled examples, through one prompt.
+Each member is a prompt, tuned on the labelled examples or not. Their predictions are brought to the
+temperature that suits each on dev, where PET softens all alike, and mixed by weights fitted on dev;
+the mixture labels unlabelled texts, softly; and one model is trained on these and the labelled
+examples, through one prompt.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Any
 import numpy as np
 
 from autoprompt.errors import InputError, ModelError, listing
-from autoprompt.objective import gold_indices, predict
+from autoprompt.objective import Scored, gold_indices, predict
 from autoprompt.prompts import Prompt
 from autoprompt.scoring.label_scores import Floats, log_softmax
 from autoprompt.scoring.metrics import Ints
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.measuring import DECIDES, at_temperature, best_temperature
 from autoprompt.tuning.plans import divergence_of, of_member
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import Course, Plan
 
-TEMPERATURE = 2.0  # of the soft labels (PET, section 4)
 PRIOR = 1.0  # examples' worth of belief that all members are equally good
 ROUNDS = 200
 
@@ -79,6 +80,7 @@ class Ensemble:
             self._check(task.prompt, settings)
             start = course.values(settings)
             on_dev, on_texts, members = [], [], []
+            gold = gold_indices(task.dev, task.prompt.verbalizer.labels)
             for number, prompt in enumerate(self.prompts):
                 course.say(f"Member {number + 1} of {len(self.prompts)}: {prompt.shown}")
                 course.put(settings, start)
@@ -86,9 +88,10 @@ class Ensemble:
                     own = course.with_examples([replace(task, prompt=prompt)])
                     place = folder / f"member-{number}"
                     members.append(own.train(of_member(settings, number), place))
-                on_dev.append(_predicted(course, prompt, task.dev))
-                on_texts.append(_predicted(course, prompt, self.unlabelled))
-            gold = gold_indices(task.dev, task.prompt.verbalizer.labels)
+                said = Scored(_predicted(course, prompt, task.dev), gold)
+                inverse = best_temperature(said)
+                on_dev.append(at_temperature(said, inverse).log_probabilities)
+                on_texts.append(log_softmax(_predicted(course, prompt, self.unlabelled) * inverse))
             weights = mixture_weights(np.stack(on_dev), gold)
             course.say(f"Weights of the members: {', '.join(f'{w:.2f}' for w in weights)}")
             taught, targets = self._taught(task, mixed(np.stack(on_texts), weights))
@@ -110,7 +113,7 @@ class Ensemble:
                             "prompt": prompt.digest,
                             "template": prompt.shown,
                             "weight": float(weight),
-                            "cross_entropy": cross_entropy(own, gold),
+                            DECIDES: cross_entropy(own, gold),
                         }
                         for prompt, weight, own in zip(self.prompts, weights, on_dev, strict=True)
                     ],
@@ -137,7 +140,7 @@ class Ensemble:
     def _taught(self, task: Assignment, predicted: Floats) -> tuple[Assignment, Any]:
         """The student's examples with their labels' probabilities."""
         labels = task.prompt.verbalizer.labels
-        soft = np.exp(log_softmax(predicted / TEMPERATURE))
+        soft = np.exp(log_softmax(predicted))
         named = [
             Example(example.fields, labels[int(row.argmax())])
             for example, row in zip(self.unlabelled, soft, strict=True)

@@ -20,7 +20,7 @@ from autoprompt.objective import Scored
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import Example, label_counts
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.measuring import DECIDES
+from autoprompt.tuning.measuring import DECIDES, measures_of
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import Course, Plan
@@ -104,11 +104,14 @@ def over_folds(count: int) -> Plan:
         course.put(settings, mean)
         everything = [replace(one, dev=(*one.learnt, *one.dev)) for one in course.assignments]
         of_mean = course.with_examples(everything).look()[DECIDES]
-        after = float(np.mean([member.after for member in members]))
+        before, after = (
+            float(np.mean([measures_of(one)[DECIDES].value for one in _by_task(parts)]))
+            for parts in (untuned, scored)
+        )
         return replace(
             members[0],
             values=mean,
-            before=float(np.mean([member.before for member in members])),
+            before=before,
             after=after,
             step=max(member.step for member in members),
             steps=sum(member.steps for member in members),

@@ -9,12 +9,12 @@ from typing import Any
 
 from autoprompt.prompts import ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
-from autoprompt.tuning.measuring import DECIDES
+from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import processes
 
-SAME = 1e-3  # nats of cross-entropy that do not count, for a model is measured in two ways
+OFF = 0.1  # nats that a temperature would save; more, and probabilities mislead
 VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
 
@@ -50,11 +50,17 @@ class TunedTask:
         """Whether the prompt alone tells labels apart better: a soft prompt begins worse."""
         return self.after[DECIDES].value > self.before[DECIDES].value + SAME
 
+    @property
+    def is_too_sure(self) -> bool:
+        """Whether its probabilities are far from how often it is right."""
+        return self.after[CROSS_ENTROPY].value > self.after[DECIDES].value + OFF
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "name": self.name,
             "is_worse": self.is_worse,
+            "is_too_sure": self.is_too_sure,
             "judged_on": self.judged_on,
             "metric": self.metric,
             "prompt": self.prompt.digest,

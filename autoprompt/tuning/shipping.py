@@ -17,11 +17,11 @@ from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.measuring import CROSS_ENTROPY, measures_of, scores_of
+from autoprompt.tuning.measuring import CROSS_ENTROPY, SAME, measures_of, scores_of
 from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.methods import Method
 from autoprompt.tuning.output import TunedDirectory
-from autoprompt.tuning.results import SAME, TunedTask, TuningResult, versions
+from autoprompt.tuning.results import TunedTask, TuningResult, versions
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 
@@ -90,7 +90,7 @@ def ship(
             before = measures_of(trained.held_out_before[number])
             after = measures_of(trained.held_out[number])
         test = request.tests[number] if number < len(request.tests) else ()
-        on_test = measured(again, one.prompt, test) if test else {}
+        on_test = scores_of(again, one.prompt, test).measures() if test else {}
         prompt = _prompt_of(one, request.settings, again, after, bool(trained.held_out))
         if test:
             prompt = prompt.with_scores("test", _records(on_test), split_digest(test))

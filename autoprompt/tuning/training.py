@@ -17,7 +17,7 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.objective import Scored
 from autoprompt.seeding import derive_seed
 from autoprompt.tuning.lessons import Assignment, Collator, Encoded, Lessons
-from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, measures_of, scores_of
+from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME, measures_of, scores_of
 from autoprompt.tuning.module import TunedModule
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.texts import TextLessons
@@ -165,7 +165,10 @@ class Course:
             train_dataset=self._lessons(settings),
             eval_dataset=list(self.assignments[0].dev),
             data_collator=self._collator(settings),
-            callbacks=[transformers.EarlyStoppingCallback(settings.patience), _Told(self.say)],
+            callbacks=[
+                transformers.EarlyStoppingCallback(settings.patience, SAME),
+                _Told(self.say),
+            ],
         )
         trainer.remove_callback(transformers.PrinterCallback)
         checkpoint = newest_whole(folder)
@@ -182,7 +185,7 @@ class Course:
         trainer.accelerator.wait_for_everyone()  # they read checkpoints that are removed next
         state = trainer.state
         after = before if state.best_metric is None else float(state.best_metric)
-        helped = state.best_model_checkpoint is not None and after < before
+        helped = state.best_model_checkpoint is not None and after < before - SAME
         if not helped:
             set_values(module, start)
             if diverged:
@@ -194,7 +197,7 @@ class Course:
         return Trained(
             values=values_of(module),
             before=before,
-            after=min(after, before),
+            after=after if helped else before,
             step=(state.best_global_step or 0) if helped else 0,
             steps=state.global_step,
             reason=diverged or (reason if helped else NEVER_BETTER),

@@ -16,6 +16,7 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
+from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.memory import forget_peak
 from autoprompt.tuning.methods import METHODS, Method, set_dropout
 from autoprompt.tuning.output import TunedDirectory
@@ -113,6 +114,7 @@ class Request:
             "plan": self.plan_name,
             "trials": list(self.trials.methods) if self.trials else [],
             "processes": processes(),
+            "decides": DECIDES,
             **self.settings.to_dict(),
         }
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from run_files import stop_after
 from tuning_material import assignment, examples, prompt, write_task
 
+from autoprompt.cli.tuned_console import print_tuning
 from autoprompt.errors import (
     DivergedError,
     InputError,
@@ -29,8 +30,10 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
 from autoprompt.retrieval import Retrieval
 from autoprompt.runs import RunDirectory
+from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning import shipping
+from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.memory import peak_memory
@@ -201,6 +204,39 @@ def test_the_weights_are_those_that_were_best_on_dev(tuned: Tune) -> None:
     assert result.trained.steps <= best + 2 * 5
     assert result.trained.reason.startswith("no better on dev")
     assert result.tasks[0].after[DECIDES].value == pytest.approx(history[best], abs=1e-5)
+
+
+def test_how_sure_the_model_is_does_not_stop_it(
+    tuned: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Course.look
+
+    def look(self: Course) -> dict[str, float]:
+        found = plain(self)
+        looks.append(found)
+        # Ever surer of itself, and ever better.
+        return {**found, "cross_entropy": float(len(looks)), DECIDES: 1.0 / len(looks)}
+
+    looks: list[dict[str, float]] = []
+    monkeypatch.setattr(Course, "look", look)
+    result = tuned(steps=40, patience=1)
+    assert result.trained.step == result.trained.steps == 40
+
+
+def test_a_model_that_is_too_sure_of_itself_is_told(
+    tuned: Tune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = tuned(learning_rate=1e-2, steps=20)
+    (task,) = result.tasks
+    wrong = Measure(task.after[DECIDES].value + 0.2, 32, 0.0, 1.0)
+    too_sure = replace(task, after={**task.after, "cross_entropy": wrong})
+    for one in (task, too_sure):
+        print_tuning(replace(result, tasks=(one,)), None, "out", as_json=False)
+        shown = capsys.readouterr().out
+        card = card_of({**result.to_dict(), "tasks": [one.to_dict()], "origins": [], "plan": ""})
+        assert ("surer of itself" in shown) is ("surer of itself" in card) is one.is_too_sure
+        assert "tempered_cross_entropy on dev, tuned" in shown
+    assert too_sure.is_too_sure
 
 
 def test_a_tuning_that_only_harms_is_undone(tuned: Tune) -> None:

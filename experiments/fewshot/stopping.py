@@ -4,7 +4,8 @@
 
 Trains through the searched prompt for all steps, with looks on the way, on draws and truth of the
 phase "dev" of `tuning`; no test file is opened. Writes STOPPING.md: the accuracy on the truth of
-the weights that either measure would have kept. Searches and finished trainings are kept in WORK.
+the weights that either measure would have kept, had it stopped with the usual patience. Searches
+and finished trainings are kept in WORK, which is of one model.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME
+from autoprompt.tuning.settings import TuningSettings
 from experiments.fewshot.run import FORWARDS, TASKS, _Raw, material, rows_of
 from experiments.fewshot.tuning import prepare, run_of, searched
 
@@ -26,17 +29,17 @@ HERE = Path(__file__).parent
 RATES = (5e-5, 2e-5)
 HEAD = """# By what a tuning stops
 
-Tuning all weights through the searched prompt (minilm-mlm, 16 train and 16 dev examples a label),
-{steps} steps with a look each {looks}, draws {draws}: accuracy on the tasks' dev files of the
-weights that were best on the draw's own dev examples, by either measure. No test file is opened.
+Tuning all weights through the searched prompt ({model}, 16 train and 16 dev examples a label), at
+most {steps} steps with a look each {looks}, draws {draws}: accuracy on the tasks' dev files of the
+weights that were best on the draw's own dev examples by either measure, which stops after
+{patience} looks that are no better. No test file is opened.
 `python -m experiments.fewshot.stopping` makes it anew.
 
 | rate | task | draw | untuned | by cross-entropy | by tempered cross-entropy | last step |
 |---|---|---|---|---|---|---|
 """
-STEPS, LOOKS = 200, 20
+STEPS, LOOKS = 200, 10  # as `TuningSettings` has them
 Row = dict[str, Any]
-Job = tuple[str, int, float]
 
 
 def main() -> None:
@@ -65,16 +68,15 @@ def main() -> None:
             out.write(json.dumps(row) + "\n")
             out.flush()
     rows = [row for row in rows_of(kept) if (row["task"], row["draw"], row["rate"]) in jobs]
-    (HERE / "STOPPING.md").write_text(table(rows))
+    (HERE / "STOPPING.md").write_text(table(rows, Path(given.model).name))
 
 
 def trained(job: tuple[str, int, float, Path, str]) -> Row:
     """One training, with what each look saw on dev and on the truth."""
     import autoprompt
     from autoprompt.models.transformer import TransformerModel
-    from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, measures_of, scores_of
+    from autoprompt.tuning.measuring import scores_of
     from autoprompt.tuning.methods import METHODS
-    from autoprompt.tuning.settings import TuningSettings
     from autoprompt.tuning.sources import Source
     from autoprompt.tuning.training import Course
 
@@ -91,18 +93,17 @@ def trained(job: tuple[str, int, float, Path, str]) -> Row:
 
     class Watched(Course):
         def look(self) -> dict[str, float]:
-            on_dev = measures_of(self.scores()[0])
+            on_dev = super().look()
             on_truth = scores_of(model, one.prompt, truth).metric("accuracy")
-            seen = {of: on_dev[of].value for of in (CROSS_ENTROPY, DECIDES)}
-            looks.append({**seen, "accuracy": on_truth})
-            return super().look()
+            looks.append({**on_dev, "accuracy": on_truth})
+            return on_dev
 
     with tempfile.TemporaryDirectory() as folder:
         Watched(model, [one]).train(settings, Path(folder) / "training")
     return {"task": name, "draw": draw, "rate": rate, "looks": looks}
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], model: str) -> str:
     """The page."""
     draws = ", ".join(map(str, sorted({row["draw"] for row in rows})))
     lines = []
@@ -114,14 +115,27 @@ def table(rows: Sequence[Row]) -> str:
             for row, cell in zip(own, cells, strict=True)
         ]
         lines.append(f"| {rate:g} | mean | | {_shown(np.mean(cells, axis=0))} |")
-    return HEAD.format(steps=STEPS, looks=LOOKS, draws=draws) + "\n".join(lines) + "\n"
+    head = HEAD.format(
+        model=model, steps=STEPS, looks=LOOKS, draws=draws, patience=TuningSettings().patience
+    )
+    return head + "\n".join(lines) + "\n"
 
 
 def _cells(looks: Sequence[dict[str, float]]) -> list[float]:
-    from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
-
-    kept = [min(looks, key=lambda look, of=of: look[of]) for of in (CROSS_ENTROPY, DECIDES)]  # type: ignore[misc]
+    kept = [looks[kept_by(measure, looks)] for measure in (CROSS_ENTROPY, DECIDES)]
     return [look["accuracy"] for look in (looks[0], *kept, looks[-1])]
+
+
+def kept_by(measure: str, looks: Sequence[dict[str, float]]) -> int:
+    """The look whose weights are kept; the first one is untuned."""
+    values = [look[measure] for look in looks]
+    best, waited = 1, 0
+    for at in range(2, len(values)):
+        waited = 0 if values[at] < values[best] - SAME else waited + 1
+        best = at if values[at] < values[best] else best
+        if waited >= TuningSettings().patience:
+            break
+    return best if values[best] < values[0] - SAME else 0
 
 
 def _shown(values: Sequence[float]) -> str:

@@ -235,6 +235,7 @@ def _prompted(row: str, task: Any, truth: Any, run: Path) -> dict[str, Any]:
 def _tuned(
     way: Tuned, row: str, name: str, task: Any, truth: Any, draw: int, run: Path
 ) -> dict[str, Any]:
+    from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
     from autoprompt.tuning.settings import TuningSettings
     from autoprompt.tuning.sources import Source
     from autoprompt.tuning.tuning import Request, tune
@@ -264,8 +265,8 @@ def _tuned(
         "knowledge": _knowledge(out) if draw in DRAWS[_given["phase"]][:SURVEYED] else None,
         "template": done.prompt.shown,
         "dev": done.after["accuracy"].value,
-        "dev cross-entropy": done.after["cross_entropy"].value,
-        "dev cross-entropy, untuned": done.before["cross_entropy"].value,
+        "dev cross-entropies": [done.after[of].value for of in (CROSS_ENTROPY, DECIDES)],
+        "dev cross-entropies, untuned": [done.before[of].value for of in (CROSS_ENTROPY, DECIDES)],
         "step": result.trained.step,
         "steps": result.trained.steps,
         "rate": settings.rate,

@@ -48,7 +48,7 @@ class Predictor:
         self.prompt = prompt if isinstance(prompt, Prompt) else Prompt.load(prompt_file(prompt))
         self.model = model or model_of(self.prompt)
         check_prompt_fits(self.prompt, self.model)
-        self.scorer = WordScorer(self.model, self.prompt.verbalizer.all_words)
+        self.scorer = WordScorer(self.model, self.prompt.verbalizer.all_words, relative=True)
 
     def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
         """Predict labels.

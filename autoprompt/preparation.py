@@ -113,6 +113,7 @@ def _runner(
             scoring,
             [*words.seeds, *words.candidates],
             one_token=words.candidates,
+            relative=not words.candidates,  # to fit words is to compare examples
             blocks=data.blocks,
         )
         runner = TrialRunner(task, data, table, scorer, seed, words.by_label, exact=runner)
@@ -144,7 +145,7 @@ def _check_seeds(runner: TrialRunner) -> None:
     """
     space = runner.table.space
     scorer = runner.exact.scorer
-    probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
+    probe = scorer.like()
     for number, seed in enumerate(space.seeds, start=1):
         verbalizer = Verbalizer.of(seed.words, space.labels)
         try:

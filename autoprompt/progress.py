@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from autoprompt.scoring.ledger import Spent
-from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.records import Record
 from autoprompt.searching.trials import TrialRunner
@@ -98,7 +97,7 @@ def forecast_of(
         most_trials: as many as there can be; None where only the budget ends them.
     """
     scorer = runner.scorer
-    probe = WordScorer(scorer.model, scorer.words, tuple(scorer.one_token))
+    probe = scorer.like()
     frame = blank_frame(scorer.model.encoder, runner.table.space.seeds[0].template)
     examples = list(runner.task.train[:FORECAST_EXAMPLES])
     probe.scores(frame, examples[:1])  # the first pass of a process is slow

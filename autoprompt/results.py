@@ -174,7 +174,7 @@ def _spread(runner: TrialRunner, prompt: Prompt) -> tuple[Spread, Spent]:
 
 
 def _test_scorer(runner: TrialRunner, prompt: Prompt) -> WordScorer:
-    return WordScorer(runner.exact.scorer.model, prompt.verbalizer.all_words)
+    return WordScorer(runner.exact.scorer.model, prompt.verbalizer.all_words, relative=True)
 
 
 def _measures(scored: Scored) -> dict[str, Any]:

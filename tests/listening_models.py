@@ -31,7 +31,7 @@ class ListeningModel:
         self.sequences = 0
 
     def log_probabilities(
-        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64], relative: bool = False
     ) -> NDArray[np.float32]:
         """See `LanguageModel.log_probabilities`."""
         tokenizer = self.encoder.tokenizer

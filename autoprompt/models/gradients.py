@@ -60,6 +60,11 @@ class LabelLoss:
     over_labels: bool = True
     anti_collapse: float = 0.0
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether only differences between an example's label scores count."""
+        return self.over_labels or bool(self.offsets)
+
     def of(self, label_scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
         """Losses of sets of predictions.
 
@@ -75,7 +80,7 @@ class LabelLoss:
             offsets = torch.as_tensor(self.offsets, dtype=scores.dtype, device=scores.device)
             scores = torch.log_softmax(scores, -1) - offsets
         normalised = torch.log_softmax(scores, -1)
-        judged = normalised if self.over_labels or self.offsets else scores
+        judged = normalised if self.is_relative else scores
         index = gold.expand(judged.shape[:-1])[..., None]
         loss = -judged.gather(-1, index)[..., 0].mean(-1)
         if self.anti_collapse:

@@ -37,7 +37,10 @@ class LanguageModel(Protocol):
         ...
 
     def log_probabilities(
-        self, encodings: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self,
+        encodings: Sequence[Encoding],
+        token_ids: NDArray[np.int64],
+        relative: bool = False,
     ) -> NDArray[np.float32]:
         """Log-probabilities of some tokens at the masks.
 
@@ -45,6 +48,9 @@ class LanguageModel(Protocol):
             encodings: any number, of any lengths, with equally many masks; the model makes batches
                 of them.
             token_ids: shape `(tokens,)`, the vocabulary entries asked for.
+            relative: only differences between tokens at one mask count. A number may be added to
+                all of them there, which saves what is the same for all: the softmax's denominator,
+                and with it the logits of all other tokens.
 
         Returns:
             Shape `(encodings, masks, tokens)`, natural logarithms, normalised over the whole

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from autoprompt.errors import ScoringError
 from autoprompt.models.batches import lacks_memory, length_bucketed, tokens_per_batch, width
@@ -48,6 +49,7 @@ class ScoringModel:
         precision: of its own numbers.
         tokens_per_batch: the most tokens in a padded batch; less after a lack of memory.
         narrow: whether the head works on mask positions only.
+        selects: whether it can be made to work on some tokens only.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class ScoringModel:
         self.precision = str(next(module.parameters()).dtype).removeprefix("torch.")
         self._screens_in = screens_in
         self._pad = encoder.tokenizer.pad_token_id or 0
-        self.narrow = True
+        self.narrow, self.selects = True, False
         self._probe()
+        self.selects = self._selected_agrees()
 
     def _probe(self) -> None:
         """Try the faster ways, and keep to those that give what the plain one gives."""
@@ -168,7 +171,10 @@ class ScoringModel:
     # -- scores -----------------------------------------------------------------------------------
 
     def log_probabilities(
-        self, encodings: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self,
+        encodings: Sequence[Encoding],
+        token_ids: NDArray[np.int64],
+        relative: bool = False,
     ) -> Rows:
         """See `LanguageModel.log_probabilities`; a batch too large for the memory is halved.
 
@@ -177,9 +183,8 @@ class ScoringModel:
         """
         masks = len(encodings[0].mask_positions) if encodings else 1
         result = np.empty((len(encodings), masks, len(token_ids)), np.float32)
-        for rows, found in self._in_batches(
-            encodings, lambda batch: self._log_probabilities(batch, token_ids)
-        ):
+        scores = self._selected if relative and self.selects else self._log_probabilities
+        for rows, found in self._in_batches(encodings, lambda batch: scores(batch, token_ids)):
             result[rows] = found
         if not np.isfinite(result).all():
             raise ScoringError(
@@ -195,6 +200,27 @@ class ScoringModel:
         wanted = torch.as_tensor(token_ids, device=logits.device)
         normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
         return logits.index_select(-1, wanted) - normaliser
+
+    def _selected(self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]) -> torch.Tensor:
+        """Logits of some tokens: shape `(batch, masks, tokens)`."""
+        with head_of(self.module.get_output_embeddings(), token_ids):
+            return self._mask_logits(batch)
+
+    def _selected_agrees(self) -> bool:
+        """Whether logits of some tokens equal theirs among all, up to a number for each mask."""
+        probe = self._narrow_probe()
+        tokens = np.unique([token for encoding in probe for token in encoding.ids])
+        with torch.inference_mode():
+            plain = self._mask_logits(probe)[..., torch.as_tensor(tokens)]
+            try:
+                found = self._selected(probe, tokens)
+            except UNFIT:
+                return False
+        most = PARITY[self.precision] * max(1.0, float(plain.abs().max()))
+        if found.shape != plain.shape:
+            return False
+        apart = found - plain
+        return bool((apart - apart[..., :1]).abs().max() <= most)
 
     def _in_batches(
         self,
@@ -250,6 +276,29 @@ class ScoringModel:
                 [before[row] for row in left],
             )
             waiting = [[left[at] for at in part] for part in parts][::-1]
+
+
+@contextmanager
+def head_of(layer: Any, token_ids: NDArray[np.int64]) -> Iterator[None]:
+    """While open, an output layer gives the logits of some tokens alone.
+
+    Args:
+        layer: over the vocabulary, as `get_output_embeddings` gives it.
+        token_ids: shape `(tokens,)`.
+
+    Raises:
+        TypeError: it is not plainly linear, as a quantised one or one with adapters.
+    """
+    if type(layer) is not torch.nn.Linear:
+        raise TypeError(f"{type(layer).__name__} is not plainly linear")
+    wanted = torch.as_tensor(token_ids, device=layer.weight.device)
+    weight, bias = layer.weight[wanted], None if layer.bias is None else layer.bias[wanted]
+    changed: Any = layer
+    changed.forward = lambda states: functional.linear(states, weight, bias)
+    try:
+        yield
+    finally:
+        del changed.forward
 
 
 def at(

@@ -20,6 +20,7 @@ from autoprompt.pieces import Demonstrations, Literal, Piece, Trigger, written
 from autoprompt.prediction import Predictor
 from autoprompt.prompts import Prompt, TriggerTokens
 from autoprompt.runs import held_out_of
+from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
 
@@ -172,8 +173,11 @@ def _without_trigger(prompt: Prompt, at: int, slot: int, number: int) -> Prompt 
 
 def word_rows(predictor: Predictor, examples: Sequence[Example]) -> Iterator[WordRow]:
     """The probability of each label word at the mask, by the examples' labels."""
-    prompt, scorer = predictor.prompt, predictor.scorer
+    prompt = predictor.prompt
+    # Its own scores: the predictor's are relative to the label words.
+    scorer = WordScorer(predictor.model, prompt.verbalizer.all_words)
     probabilities = np.exp(scorer.scores(prompt.frame, examples).astype(np.float64))
+    predictor.scorer.spent += scorer.spent
     labels = prompt.verbalizer.labels
     gold = np.array([labels.index(str(example.label)) for example in examples])
     for label, words in zip(labels, prompt.verbalizer.words, strict=True):

@@ -39,6 +39,9 @@ class WordScorer:
         words: every word that may be asked for.
         one_token: those of them that are scored only in frames where they are one token; elsewhere
             they would cost every sequence a forward pass of its own.
+        relative: the scores make label scores, and nothing else: to those of an example in a frame
+            a number may have been added, where that is cheaper (see
+            `LanguageModel.log_probabilities`).
         cache_bytes: the most memory that cached rows may take; the least recently used frame
             goes first.
         blocks: the block of each example that is known beforehand, by its key. Examples of two
@@ -55,12 +58,14 @@ class WordScorer:
         model: LanguageModel,
         words: Sequence[str],
         one_token: Sequence[str] = (),
+        relative: bool = False,
         cache_bytes: int = CACHE_BYTES,
         blocks: Mapping[Key, int] | None = None,
     ) -> None:
         self.model = model
         self.words = tuple(dict.fromkeys(words))
         self.one_token = frozenset(one_token)
+        self.relative = relative
         self.column = {word: index for index, word in enumerate(self.words)}
         self.spent = Spent()
         self.truncated = 0
@@ -72,8 +77,12 @@ class WordScorer:
         self._fresh: list[tuple[str, set[Key]]] = []
         self._ids: dict[str, dict[str, Ids]] = {}  # context -> word -> its ids there
 
+    def like(self) -> WordScorer:
+        """Another one that scores the same words, and has scored nothing."""
+        return WordScorer(self.model, self.words, tuple(self.one_token), self.relative)
+
     def scores(self, frame: Frame, examples: Sequence[Example]) -> NDArray[np.float32]:
-        """Log-probabilities of the words at the frame's mask.
+        """Log-probabilities of the words at the frame's mask, or relative ones.
 
         Returns:
             Shape `(examples, words)`. A word of n tokens is scored with n masks, or each token
@@ -193,13 +202,16 @@ class WordScorer:
         again = len(keys) - len(fresh)
         paid.update(fresh)
         self._fresh.append((frame.key, fresh))
-        for masks, group in self._groups_of(frame).items():
+        groups = self._groups_of(frame)
+        # Between words of different token counts, and between a word's tokens, denominators differ.
+        relative = self.relative and [*groups] == [1]
+        for masks, group in groups.items():
             encodings = self.model.encoder.encode(frame, examples, masks)
             self.truncated += sum(encoding.is_shortened for encoding in encodings)
             ways, tokens = ways_of(self.model, group.ids), 0
             for rows in self._by_block(keys):
                 part = [encodings[row] for row in rows]
-                found, cost = word_log_probabilities(self.model, part, group.ids)
+                found, cost = word_log_probabilities(self.model, part, group.ids, relative)
                 result[np.ix_(rows, group.columns)] = found
                 tokens += cost.tokens
             self.spent += Spent(forwards=ways * len(fresh), recomputed=ways * again, tokens=tokens)
@@ -268,7 +280,10 @@ def ways_of(model: LanguageModel, ids: NDArray[np.int64]) -> int:
 
 
 def word_log_probabilities(
-    model: LanguageModel, encodings: Sequence[Encoding], ids: NDArray[np.int64]
+    model: LanguageModel,
+    encodings: Sequence[Encoding],
+    ids: NDArray[np.int64],
+    relative: bool = False,
 ) -> tuple[NDArray[np.float32], Spent]:
     """Scores of words of one token count.
 
@@ -276,6 +291,7 @@ def word_log_probabilities(
         model: the language model.
         encodings: made for words of as many tokens.
         ids: shape `(words, tokens)`, the words' token ids.
+        relative: a number may be added to all scores of an encoding; for words of one token.
 
     Returns:
         Shape `(encodings, words)`: the mean log-probability of a word's tokens; and what that
@@ -284,7 +300,7 @@ def word_log_probabilities(
     tokens, inverse = np.unique(ids, return_inverse=True)
     inverse = inverse.reshape(ids.shape)  # (words, tokens): indices into `tokens`
     asked, way = model.encoder.asked(encodings, ids)
-    found = model.log_probabilities(asked, tokens)
+    found = model.log_probabilities(asked, tokens, relative)
     ways = 1 + int(way.max(initial=0))
     found = found.reshape(ways, len(encodings), *found.shape[1:])
     masks = np.arange(ids.shape[1])

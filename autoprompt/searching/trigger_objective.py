@@ -176,10 +176,11 @@ class TriggerObjective:
         """The loss of each candidate, or its share of misses, with the verbalizer's words."""
         shape = (len(candidates), len(rows))
         words = np.empty((len(candidates) * len(rows), len(self.verbalizer.all_words)))
+        relative = self.loss.is_relative and [*self._groups] == [1]
         for masks, (columns, ids) in self._groups.items():
             base = self._encoded(candidates[0], rows, masks)
             encodings = [one.with_triggers(tokens) for tokens in candidates for one in base]
-            words[:, columns], cost = word_log_probabilities(model, encodings, ids)
+            words[:, columns], cost = word_log_probabilities(model, encodings, ids, relative)
             self.spent += cost
         scores = label_scores(words, self._columns(), self.verbalizer.aggregation)
         sets = scores.reshape(*shape, -1)

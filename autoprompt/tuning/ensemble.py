@@ -191,4 +191,5 @@ def cross_entropy(log_probabilities: Floats, gold: Ints) -> float:
 
 
 def _predicted(course: Course, prompt: Prompt, examples: Sequence[Example]) -> Floats:
-    return predict(prompt, WordScorer(course.model, prompt.verbalizer.all_words), examples)
+    scorer = WordScorer(course.model, prompt.verbalizer.all_words, relative=True)
+    return predict(prompt, scorer, examples)

@@ -32,7 +32,8 @@ INVERSE_TEMPERATURES = np.geomspace(0.05, 4.0, 60)
 
 def scores_of(model: Any, prompt: Prompt, examples: Sequence[Example]) -> Scored:
     """A prompt's scores, as a prediction computes them."""
-    return evaluate(prompt, WordScorer(model, prompt.verbalizer.all_words), examples)
+    scorer = WordScorer(model, prompt.verbalizer.all_words, relative=True)
+    return evaluate(prompt, scorer, examples)
 
 
 def best_temperature(scored: Scored) -> float:

@@ -231,6 +231,22 @@ def test_log_probabilities_are_those_of_plain_transformers(
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
 
 
+@with_masks(first=2)
+def test_relative_scores_differ_from_log_probabilities_by_a_number_for_each_mask(
+    models: Callable[[str], TransformerModel], family: str, template: str, masks: int
+) -> None:
+    model = models(family)
+    assert model.selects is (family != "bart")  # it adds a bias behind the head
+    batch = model.encoder.encode(frame(template), examples(*TEXTS), masks)
+    wanted = everything(model, batch)
+    tokens = np.array([30, 7, 11])
+    found = model.log_probabilities(batch, tokens, relative=True)
+    assert found.shape == (*wanted.shape[:2], 3)
+    apart = found - wanted[..., tokens]
+    np.testing.assert_allclose(apart - apart[..., :1], 0, atol=1e-4)
+    np.testing.assert_array_equal(everything(model, batch), wanted)  # the head is whole again
+
+
 @families
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
 def test_batches_do_not_change_scores(

@@ -17,6 +17,7 @@ from autoprompt.models.masked import MaskedLanguageModel
 from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import Frame
 from autoprompt.scoring import word_scores
+from autoprompt.scoring.label_scores import label_scores, log_softmax
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example
 from autoprompt.templates import Template
@@ -48,9 +49,11 @@ class Counted:
         self.inner, self.batches = model, list[list[Encoding]]()
         self.encoder, self.identity, self.device = model.encoder, model.identity, model.device
 
-    def log_probabilities(self, batch: Sequence[Encoding], token_ids: np.ndarray) -> np.ndarray:
+    def log_probabilities(
+        self, batch: Sequence[Encoding], token_ids: np.ndarray, relative: bool = False
+    ) -> np.ndarray:
         self.batches.append(list(batch))
-        return self.inner.log_probabilities(batch, token_ids)
+        return self.inner.log_probabilities(batch, token_ids, relative)
 
     @property
     def sequences(self) -> int:
@@ -287,7 +290,7 @@ def test_a_failed_forward_leaves_nothing_behind(
     scorer = WordScorer(tiny_model, ["great"])
     wanted = WordScorer(tiny_model, ["great"]).scores(FRAME, EXAMPLES)
 
-    def fail(batch: Sequence[Encoding], token_ids: np.ndarray) -> np.ndarray:
+    def fail(*_given: object) -> np.ndarray:
         raise ScoringError("not finite")
 
     scorer.begin()
@@ -299,3 +302,25 @@ def test_a_failed_forward_leaves_nothing_behind(
     scorer.begin()
     np.testing.assert_allclose(scorer.scores(FRAME, EXAMPLES), wanted, atol=1e-5)
     assert scorer.spent.forwards == len(EXAMPLES)
+
+
+# -- relative scores ------------------------------------------------------------------------------
+
+
+def test_relative_scores_make_the_same_label_scores(tiny_model: MaskedLanguageModel) -> None:
+    verbalizer = Verbalizer.of({"pos": ["great", "good"], "neg": ["poor"]})
+    found = []
+    for relative in (True, False):
+        scorer = WordScorer(tiny_model, verbalizer.all_words, relative=relative)
+        scores = scorer.scores(FRAME, EXAMPLES)
+        columns = scorer.columns(FRAME, verbalizer)
+        found.append(log_softmax(label_scores(scores, columns, "logsumexp")))
+        assert bool((np.exp(scores.astype(float)).sum(1) > 1.0).any()) is relative
+        assert scorer.like().relative is relative
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
+def test_words_of_several_tokens_are_not_scored_relatively(tiny_model: MaskedLanguageModel) -> None:
+    words = ["great", "very good"]
+    relative, plain = (WordScorer(tiny_model, words, relative=one) for one in (True, False))
+    np.testing.assert_array_equal(relative.scores(FRAME, EXAMPLES), plain.scores(FRAME, EXAMPLES))

@@ -36,7 +36,7 @@ class Written:
         self.table, self.sequences = table, 0
 
     def log_probabilities(
-        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64], relative: bool = False
     ) -> NDArray[np.float32]:
         self.sequences += len(batch)
         texts = [self.encoder.tokenizer.decode(list(encoding.ids)) for encoding in batch]

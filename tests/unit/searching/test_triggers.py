@@ -64,11 +64,11 @@ class Counting:
         self.batches: list[int] = []
 
     def log_probabilities(
-        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64], relative: bool = False
     ) -> NDArray[np.float32]:
         self.forwards += len(batch)
         self.batches.append(len(batch))
-        return self.inner.log_probabilities(batch, token_ids)
+        return self.inner.log_probabilities(batch, token_ids, relative)
 
     def trigger_gradients(
         self, variants: Sequence[Variant], gold: NDArray[np.int64], loss: LabelLoss
@@ -758,9 +758,9 @@ class Contrary:
         self.inner = inner
 
     def log_probabilities(
-        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]
+        self, batch: Sequence[Encoding], token_ids: NDArray[np.int64], relative: bool = False
     ) -> NDArray[np.float32]:
-        found = self.inner.log_probabilities(batch, token_ids)
+        found = self.inner.log_probabilities(batch, token_ids, relative)
         return np.asarray(found[..., ::-1], np.float32)
 
     def __getattr__(self, name: str) -> Any:

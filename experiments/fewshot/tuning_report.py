@@ -16,15 +16,15 @@ from experiments.fewshot.tuning import DEFAULT, ROWS, SURVEYED, settings_of
 
 HEAD = """# Prompting against tuning, on few-shot tasks
 
-16 train and 16 dev examples a label; draws {draws}. Accuracy in float32 on {truth}, mean and
-standard deviation over draws. "Searched prompt" is the winner of a search of {forwards:,} forwards
-in the shipped space; expert prompts are each run's best seed. Tuned rows have the defaults of
+16 train and 16 dev examples a label; draws {draws}. Accuracy in float32 on
+{truth}, mean and standard deviation over draws.
+"Searched prompt" is the winner of a search of {forwards:,} forwards in the shipped space; expert
+prompts are each run's best seed. Tuned rows have the defaults of
 `autoprompt tune`{changes}, stop by tempered cross-entropy on dev, and ship the weights that were
-best there.
-Baselines choose their one number on dev. Knowledge is the pseudo-perplexity on 200 ordinary
-sentences after tuning over that before, in the first {surveyed} draws; examples are the labelled
-ones that a row has seen, the mean over tasks. Seconds are of training alone (of the search in its
-row), on one thread.
+best there. Baselines choose their one number on dev. Knowledge is the pseudo-perplexity on 200
+ordinary sentences after tuning over that before, in the first {surveyed} draws; examples are the
+labelled ones that a row has seen, the mean over tasks. Seconds are of training alone (of the search
+in its row), on one thread.
 """
 Row = dict[str, Any]
 

@@ -69,7 +69,7 @@ class ScoringModel:
         self._pad = encoder.tokenizer.pad_token_id or 0
         self.narrow, self.selects = True, False
         self._probe()
-        self.selects = self._selected_agrees()
+        self.selects = self._has_plain_head and self._selected_agrees()
 
     def _probe(self) -> None:
         """Try the faster ways, and keep to those that give what the plain one gives."""
@@ -183,7 +183,8 @@ class ScoringModel:
         """
         masks = len(encodings[0].mask_positions) if encodings else 1
         result = np.empty((len(encodings), masks, len(token_ids)), np.float32)
-        scores = self._selected if relative and self.selects else self._log_probabilities
+        selected = relative and self.selects and self._has_plain_head
+        scores = self._selected if selected else self._log_probabilities
         for rows, found in self._in_batches(encodings, lambda batch: scores(batch, token_ids)):
             result[rows] = found
         if not np.isfinite(result).all():
@@ -200,6 +201,15 @@ class ScoringModel:
         wanted = torch.as_tensor(token_ids, device=logits.device)
         normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
         return logits.index_select(-1, wanted) - normaliser
+
+    @property
+    def _has_plain_head(self) -> bool:
+        """Whether the output layer is linear, and not quantised, adapted or a head of our own."""
+        try:
+            layer = self.module.get_output_embeddings()
+        except (AttributeError, NotImplementedError):  # transformers raises either, by model
+            return False
+        return type(layer) is torch.nn.Linear
 
     def _selected(self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]) -> torch.Tensor:
         """Logits of some tokens: shape `(batch, masks, tokens)`."""
@@ -279,18 +289,13 @@ class ScoringModel:
 
 
 @contextmanager
-def head_of(layer: Any, token_ids: NDArray[np.int64]) -> Iterator[None]:
+def head_of(layer: torch.nn.Linear, token_ids: NDArray[np.int64]) -> Iterator[None]:
     """While open, an output layer gives the logits of some tokens alone.
 
     Args:
         layer: over the vocabulary, as `get_output_embeddings` gives it.
         token_ids: shape `(tokens,)`.
-
-    Raises:
-        TypeError: it is not plainly linear, as a quantised one or one with adapters.
     """
-    if type(layer) is not torch.nn.Linear:
-        raise TypeError(f"{type(layer).__name__} is not plainly linear")
     wanted = torch.as_tensor(token_ids, device=layer.weight.device)
     weight, bias = layer.weight[wanted], None if layer.bias is None else layer.bias[wanted]
     changed: Any = layer

@@ -7,19 +7,18 @@ everything else is here. What looks inside a model is in `transformer`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from autoprompt.errors import ScoringError
 from autoprompt.models.batches import lacks_memory, length_bucketed, tokens_per_batch, width
 from autoprompt.models.encoding import PromptEncoder
+from autoprompt.models.heads import at, has_plain_head, head_of, narrowed
 from autoprompt.models.sequence import Encoding
 from autoprompt.prompts import ModelIdentity
 
@@ -69,7 +68,7 @@ class ScoringModel:
         self._pad = encoder.tokenizer.pad_token_id or 0
         self.narrow, self.selects = True, False
         self._probe()
-        self.selects = self._has_plain_head and self._selected_agrees()
+        self.selects = has_plain_head(self.module) and self._selected_agrees()
 
     def _probe(self) -> None:
         """Try the faster ways, and keep to those that give what the plain one gives."""
@@ -119,7 +118,7 @@ class ScoringModel:
             inputs: of the module.
         """
         if self.narrow:
-            with self._narrowed(positions, rows):
+            with narrowed(self._body(), positions, rows):
                 logits = self.module(**inputs).logits
         else:
             logits = at(self.module(**inputs).logits, positions, rows)
@@ -129,20 +128,6 @@ class ScoringModel:
     def _body(self) -> Any:
         """The part of the model whose last hidden states the head gets."""
         return self.module.base_model
-
-    @contextmanager
-    def _narrowed(
-        self, positions: Sequence[Sequence[int]], rows: Sequence[int] | None
-    ) -> Iterator[None]:
-        def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
-            output["last_hidden_state"] = at(output["last_hidden_state"], positions, rows)
-            return output
-
-        handle = self._body().register_forward_hook(narrow)
-        try:
-            yield
-        finally:
-            handle.remove()
 
     def _narrow_probe(self) -> list[Encoding]:
         tokenizer = self.encoder.tokenizer
@@ -183,7 +168,7 @@ class ScoringModel:
         """
         masks = len(encodings[0].mask_positions) if encodings else 1
         result = np.empty((len(encodings), masks, len(token_ids)), np.float32)
-        selected = relative and self.selects and self._has_plain_head
+        selected = relative and self.selects and has_plain_head(self.module)
         scores = self._selected if selected else self._log_probabilities
         for rows, found in self._in_batches(encodings, lambda batch: scores(batch, token_ids)):
             result[rows] = found
@@ -201,15 +186,6 @@ class ScoringModel:
         wanted = torch.as_tensor(token_ids, device=logits.device)
         normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
         return logits.index_select(-1, wanted) - normaliser
-
-    @property
-    def _has_plain_head(self) -> bool:
-        """Whether the output layer is linear, and not quantised, adapted or a head of our own."""
-        try:
-            layer = self.module.get_output_embeddings()
-        except (AttributeError, NotImplementedError):  # transformers raises either, by model
-            return False
-        return type(layer) is torch.nn.Linear
 
     def _selected(self, batch: Sequence[Encoding], token_ids: NDArray[np.int64]) -> torch.Tensor:
         """Logits of some tokens: shape `(batch, masks, tokens)`."""
@@ -286,43 +262,6 @@ class ScoringModel:
                 [before[row] for row in left],
             )
             waiting = [[left[at] for at in part] for part in parts][::-1]
-
-
-@contextmanager
-def head_of(layer: torch.nn.Linear, token_ids: NDArray[np.int64]) -> Iterator[None]:
-    """While open, an output layer gives the logits of some tokens alone.
-
-    Args:
-        layer: over the vocabulary, as `get_output_embeddings` gives it.
-        token_ids: shape `(tokens,)`.
-    """
-    wanted = torch.as_tensor(token_ids, device=layer.weight.device)
-    weight, bias = layer.weight[wanted], None if layer.bias is None else layer.bias[wanted]
-    changed: Any = layer
-    changed.forward = lambda states: functional.linear(states, weight, bias)
-    try:
-        yield
-    finally:
-        del changed.forward
-
-
-def at(
-    states: torch.Tensor, positions: Sequence[Sequence[int]], rows: Sequence[int] | None = None
-) -> torch.Tensor:
-    """States of `(rows, length, width)` at `(batch, masks)` positions.
-
-    Args:
-        states: of all tokens.
-        positions: for each sequence of a batch.
-        rows: for each sequence its row; by default each has its own.
-
-    Raises:
-        IndexError: a position lies behind the end. A GPU would say so later, and then refuse all.
-    """
-    if max(map(max, positions)) >= states.shape[1]:
-        raise IndexError(f"no such position among {states.shape[1]}")
-    of = torch.tensor(rows or range(states.shape[0]), device=states.device)[:, None]
-    return states[of, torch.tensor(positions, device=states.device)]
 
 
 def _in_precision(module: Any, dtype: torch.dtype) -> Any:

@@ -19,7 +19,8 @@ from autoprompt.models.gradients import (
     embedding_layer,
     inputs_of,
 )
-from autoprompt.models.scoring_model import Rows, ScoringModel, at
+from autoprompt.models.heads import at
+from autoprompt.models.scoring_model import Rows, ScoringModel
 from autoprompt.models.sequence import Encoding
 
 

@@ -23,7 +23,7 @@ from autoprompt.scoring.metrics import Ints
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.measuring import DECIDES, at_temperature, best_temperature
+from autoprompt.tuning.measuring import DECIDES, at_temperature, best_inverse_temperature
 from autoprompt.tuning.plans import divergence_of, of_member
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
@@ -89,7 +89,7 @@ class Ensemble:
                     place = folder / f"member-{number}"
                     members.append(own.train(of_member(settings, number), place))
                 said = Scored(_predicted(course, prompt, task.dev), gold)
-                inverse = best_temperature(said)
+                inverse = best_inverse_temperature(said)
                 on_dev.append(at_temperature(said, inverse).log_probabilities)
                 on_texts.append(log_softmax(_predicted(course, prompt, self.unlabelled) * inverse))
             weights = mixture_weights(np.stack(on_dev), gold)
@@ -140,7 +140,7 @@ class Ensemble:
     def _taught(self, task: Assignment, predicted: Floats) -> tuple[Assignment, Any]:
         """The student's examples with their labels' probabilities."""
         labels = task.prompt.verbalizer.labels
-        soft = np.exp(log_softmax(predicted))
+        soft = np.exp(predicted)
         named = [
             Example(example.fields, labels[int(row.argmax())])
             for example, row in zip(self.unlabelled, soft, strict=True)

@@ -36,7 +36,7 @@ def scores_of(model: Any, prompt: Prompt, examples: Sequence[Example]) -> Scored
     return evaluate(prompt, scorer, examples)
 
 
-def best_temperature(scored: Scored) -> float:
+def best_inverse_temperature(scored: Scored) -> float:
     """The inverse of the temperature at which cross-entropy is lowest."""
     return min(
         map(float, INVERSE_TEMPERATURES),
@@ -51,5 +51,5 @@ def at_temperature(scored: Scored, inverse: float) -> Scored:
 
 def measures_of(scored: Scored) -> dict[str, Measure]:
     """All measures by name, `DECIDES` among them; it saw the labels: they are not a test's."""
-    tempered = at_temperature(scored, best_temperature(scored))
+    tempered = at_temperature(scored, best_inverse_temperature(scored))
     return {**scored.measures(), DECIDES: mean_loss(tempered.losses())}

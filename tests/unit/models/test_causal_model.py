@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from autoprompt.errors import ScoringError
 from autoprompt.models.causal_model import CausalLanguageModel
+from autoprompt.models.heads import at
 from autoprompt.models.past import Past
 from autoprompt.models.rests import Rest, lines_of
-from autoprompt.models.scoring_model import at
 from autoprompt.models.sequence import Encoding
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prompts import Frame

@@ -13,7 +13,7 @@ from autoprompt.tuning.measuring import (
     CROSS_ENTROPY,
     DECIDES,
     at_temperature,
-    best_temperature,
+    best_inverse_temperature,
     measures_of,
 )
 
@@ -47,7 +47,7 @@ def test_no_temperature_of_a_fine_grid_is_much_better(seed: int) -> None:
 
 def test_a_model_that_is_too_sure_is_cooled_down() -> None:
     one = scored(1)
-    assert best_temperature(at_temperature(one, 10.0)) < 0.3 < best_temperature(one)
+    assert best_inverse_temperature(at_temperature(one, 10.0)) < 0.3 < best_inverse_temperature(one)
 
 
 def test_a_model_without_mistakes_is_judged_by_how_much_it_is_right() -> None:

@@ -140,8 +140,9 @@ def tune(
     from autoprompt.cli.console import quiet_libraries, say
     from autoprompt.cli.tuned_console import print_tuning
     from autoprompt.tuning.output import TunedDirectory
+    from autoprompt.tuning.processes import is_main
     from autoprompt.tuning.sources import Source, paired
-    from autoprompt.tuning.training import is_main, silent
+    from autoprompt.tuning.training import silent
     from autoprompt.tuning.tuning import Request
     from autoprompt.tuning.tuning import tune as run_tune
 

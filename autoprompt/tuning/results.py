@@ -10,9 +10,9 @@ from typing import Any
 from autoprompt.prompts import ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME
+from autoprompt.tuning.processes import processes
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
-from autoprompt.tuning.training import processes
 
 OFF = 0.1  # nats that a temperature would save; more, and probabilities mislead
 VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")

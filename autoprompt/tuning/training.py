@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from autoprompt.seeding import derive_seed
 from autoprompt.tuning.lessons import Assignment, Collator, Encoded, Lessons
 from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME, measures_of, scores_of
 from autoprompt.tuning.module import TunedModule
+from autoprompt.tuning.processes import check_gpu, is_main, processes
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.texts import TextLessons
 from autoprompt.tuning.trained import Trained
@@ -270,19 +270,6 @@ class Course:
         return arguments
 
 
-def check_gpu(asked: torch.device, used: torch.device) -> None:
-    """Refuse a GPU that is not the one that the Trainer uses: the first that the process sees.
-
-    Raises:
-        InputError: it is another one.
-    """
-    if asked.type == "cuda" and (asked.index or 0) != (used.index or 0):
-        raise InputError(
-            f"a tuning runs on the first GPU that its process sees, not on {asked}; set "
-            f"CUDA_VISIBLE_DEVICES={asked.index} and give --device cuda"
-        )
-
-
 class _Told(transformers.TrainerCallback):
     """Tells of each look at dev."""
 
@@ -296,16 +283,6 @@ class _Told(transformers.TrainerCallback):
             f"{name.removeprefix('eval_')} {value:.4f}" for name, value in kwargs["metrics"].items()
         )
         self._say(f"Step {state.global_step} of {state.max_steps}: {shown}")
-
-
-def processes() -> int:
-    """How many processes train together, as `accelerate launch` and `torchrun` tell."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main() -> bool:
-    """Whether this process writes and speaks for all."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _has_stopped(checkpoint: Path, settings: TuningSettings) -> bool:

@@ -20,6 +20,7 @@ from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.memory import forget_peak
 from autoprompt.tuning.methods import METHODS, Method, set_dropout
 from autoprompt.tuning.output import TunedDirectory
+from autoprompt.tuning.processes import is_main, processes
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.shipping import measured, ship
@@ -29,8 +30,6 @@ from autoprompt.tuning.training import (
     Course,
     Plan,
     Say,
-    is_main,
-    processes,
     silent,
 )
 from autoprompt.tuning.trials import Trials

@@ -37,10 +37,11 @@ from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.measuring import DECIDES
 from autoprompt.tuning.memory import peak_memory
+from autoprompt.tuning.processes import check_gpu
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
-from autoprompt.tuning.training import Course, check_gpu
+from autoprompt.tuning.training import Course
 from autoprompt.tuning.tuning import Request, tune
 
 RATES = {"full": 3e-3, "head": 1e-2, "bitfit": 1e-2, "lora": 1e-2, "soft": 1e-1}

@@ -37,10 +37,13 @@ def slowed(seconds: float) -> Any:
 
 
 def hashed(
-    model: TransformerModel, encodings: Sequence[Encoding], token_ids: NDArray[np.int64]
+    model: TransformerModel,
+    encodings: Sequence[Encoding],
+    token_ids: NDArray[np.int64],
+    relative: bool = False,
 ) -> NDArray[np.float32]:
     """Log-probabilities that are the same on each host, and mean nothing."""
-    del model
+    del model, relative
     masks = len(encodings[0].mask_positions) if encodings else 1
     found = np.empty((len(encodings), masks, len(token_ids)), np.float32)
     for row, encoding in enumerate(encodings):

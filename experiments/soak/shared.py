@@ -45,7 +45,11 @@ class Team:
         self.options = ("--grace", str(grace))
         self.workers: list[subprocess.Popen[bytes]] = []
         self.search = self._begin(search_arguments(self.run, prompts, *self.options), "search")
-        until(lambda: self.is_going(0), "the study", self.search)
+        try:
+            until(lambda: self.is_going(0), "the study", self.search)
+        except RuntimeError as error:  # the folder goes with the soak: what it says is told here
+            said = (folder / "search.log").read_text("utf-8", errors="replace")
+            raise RuntimeError(f"{error}; it said:\n{said[-4000:]}") from error
         self.study = json.loads((self.run / "storage.json").read_text("utf-8"))["study"]
 
     def join(self, count: int) -> None:

@@ -3,7 +3,8 @@
 Counted are multiplications and additions of matrix products on true tokens, no padding: two for
 each weight of a linear layer and token, four for each pair of query and key and unit of width.
 Work whose result nobody reads is not counted: the last layer's queries, output and inner layers
-run at the positions that are read, and so does the head. Everything else (softmax, norms,
+run at the positions that are read, and so does the head, on the words that are compared where
+nothing is normalised over the vocabulary. Everything else (softmax, norms,
 activations, look-ups, tokenization) is taken to cost nothing.
 """
 
@@ -47,11 +48,13 @@ class Pass:
         length: its tokens.
         read: positions whose prediction is asked for.
         known: tokens at its beginning whose keys and values are at hand (causal models).
+        words: the tokens whose logits are asked for; all of the vocabulary's where it is None.
     """
 
     length: int
     read: int = 1
     known: int = 0
+    words: int | None = None
 
 
 def forward(shape: Shape, one: Pass) -> Flops:
@@ -62,7 +65,7 @@ def forward(shape: Shape, one: Pass) -> Flops:
     '132,913,152'
     """
     linear, attention = _layers(shape, one)
-    return Flops(linear + attention, one.read * _head(shape))
+    return Flops(linear + attention, one.read * _head(shape, one.words))
 
 
 def gradient(shape: Shape, one: Pass) -> Flops:
@@ -72,7 +75,7 @@ def gradient(shape: Shape, one: Pass) -> Flops:
     attention two for each.
     """
     linear, attention = _layers(shape, one)
-    return Flops(2 * linear + 3 * attention, 2 * one.read * _head(shape))
+    return Flops(2 * linear + 3 * attention, 2 * one.read * _head(shape, one.words))
 
 
 def total(parts: Iterable[Flops]) -> Flops:
@@ -80,9 +83,9 @@ def total(parts: Iterable[Flops]) -> Flops:
     return sum(parts, Flops())
 
 
-def scoring(shape: Shape, lengths: Sequence[int]) -> Flops:
-    """Each sequence once, with one mask."""
-    return total(forward(shape, Pass(length)) for length in lengths)
+def scoring(shape: Shape, lengths: Sequence[int], words: int | None = None) -> Flops:
+    """Each sequence once, with one mask; for `words` see `Pass`."""
+    return total(forward(shape, Pass(length, words=words)) for length in lengths)
 
 
 def trigger_step(shape: Shape, lengths: Sequence[int], candidates: int) -> Flops:
@@ -127,7 +130,7 @@ def _layers(shape: Shape, one: Pass) -> tuple[float, float]:
     return float(linear), float(attention)
 
 
-def _head(shape: Shape) -> float:
+def _head(shape: Shape, words: int | None) -> float:
     """Of one position."""
     transform = shape.width**2 if shape.transform else 0
-    return float(2 * (transform + shape.width * shape.vocabulary))
+    return float(2 * (transform + shape.width * (shape.vocabulary if words is None else words)))

@@ -109,7 +109,7 @@ def scoring(material: Material, name: str) -> Job:
         sides=(*sides, Side("ours", OURS), Side("ours", OURS, "bfloat16")),
         left_out=left_out,
         shape=shape,
-        flops=lambda _flipped: floor.scoring(shape, lengths),
+        flops=lambda _flipped: floor.scoring(shape, lengths, len(WORDS)),
     )
 
 
@@ -120,6 +120,7 @@ def factorised(material: Material, name: str) -> Job:
     templates, verbalizers = drawn(tokenizer, templates=20, verbalizers=50)
     every = len(templates) * len(verbalizers)
     lengths = [length for one in templates for length in lengths_of(tokenizer, one, rows)]
+    words = len({word for one in verbalizers for group in one.values() for word in group})
     chance = generator(SEED, "pairs").permutation(every)[: material.sizes.pairs]
     payload = {
         "kind": "factorised",
@@ -139,7 +140,7 @@ def factorised(material: Material, name: str) -> Job:
         sides=(Side("naive", NAIVE), Side("ours", OURS), Side("ours", OURS, "bfloat16")),
         left_out={},
         shape=shape,
-        flops=lambda _flipped: floor.scoring(shape, lengths),
+        flops=lambda _flipped: floor.scoring(shape, lengths, words),
     )
 
 

@@ -176,7 +176,6 @@ def _score(model: Any, tokenizer: Any, job: dict[str, Any]) -> tuple[str, Turn]:
             "seconds": clock.seconds,
             "numbers": {
                 "predictions": predictions.tolist(),
-                "log-probabilities": logs.flatten().tolist(),
                 "margins": (logs[:, 0] - logs[:, 1]).tolist(),
             },
         }

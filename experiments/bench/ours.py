@@ -67,7 +67,7 @@ def _score(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
 
     def turn(_sent: dict[str, Any]) -> dict[str, Any]:
         clock = Clock()
-        scorer = WordScorer(model, verbalizer.all_words)
+        scorer = WordScorer(model, verbalizer.all_words, relative=True)
         scores = scorer.scores(frame, examples)
         found = label_scores(scores, scorer.columns(frame, verbalizer), verbalizer.aggregation)
         predictions = found.argmax(axis=1)
@@ -75,12 +75,11 @@ def _score(model: LanguageModel, job: dict[str, Any]) -> tuple[str, Turn]:
             "seconds": clock.seconds,
             "numbers": {
                 "predictions": predictions.tolist(),
-                "log-probabilities": found.ravel().tolist(),
                 "margins": (found[:, 0] - found[:, 1]).tolist(),
             },
         }
 
-    WordScorer(model, verbalizer.all_words).scores(frame, examples[:WARM])
+    WordScorer(model, verbalizer.all_words, relative=True).scores(frame, examples[:WARM])
     return SETTING, turn
 
 
@@ -112,7 +111,8 @@ def pair_predictions(
     examples: Sequence[Example],
 ) -> dict[tuple[int, int], Any]:
     """Predicted label indices of each pair (template, verbalizer)."""
-    scorer = WordScorer(model, [word for one in verbalizers for word in one.all_words])
+    words = [word for one in verbalizers for word in one.all_words]
+    scorer = WordScorer(model, words, relative=True)
     found = {}
     for at, frame in enumerate(frames):
         scores = scorer.scores(frame, examples)

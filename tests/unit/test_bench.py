@@ -88,6 +88,7 @@ def test_the_last_layer_and_the_head_count_at_the_mask_only() -> None:
     whole = 2 * 12 * 64 * 5 + 2 * (2 * 5 * 5 * 8)
     last = 2 * 2 * 64 * 5 + 2 * 10 * 64 + 2 * (2 * 5 * 8)
     assert forward(TINY, Pass(5)) == Flops(2 * whole + last, 2 * (64 + 8 * 50))
+    assert forward(TINY, Pass(5, words=2)) == Flops(2 * whole + last, 2 * (64 + 8 * 2))
 
 
 def test_a_causal_token_looks_at_what_is_before_it_and_known_tokens_cost_nothing() -> None:

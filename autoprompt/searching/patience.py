@@ -23,6 +23,7 @@ from sqlalchemy import exc
 
 from autoprompt.errors import OutageError
 from autoprompt.searching.addresses import Address
+from autoprompt.searching.interruptions import held_back
 
 PATIENCE = 600.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds
@@ -110,7 +111,7 @@ def persistently(
     patience: float = PATIENCE,
     afresh: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Make a call, and again while the database is away.
+    """Make a call, and again while the database is away. Interruptions come between calls.
 
     Args:
         call: what to do.
@@ -125,7 +126,8 @@ def persistently(
     pauses = _pauses()
     while True:
         try:
-            result = call()
+            with held_back():
+                result = call()
         except Exception as error:
             if (failure := _cannot_write(error, address)) is not None:
                 raise failure from error

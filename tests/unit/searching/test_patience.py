@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import threading
 import time
@@ -92,6 +93,22 @@ def test_patience_ends_with_a_reason_and_without_the_password() -> None:
 def test_a_file_that_cannot_be_written_is_said_at_once(said: str) -> None:
     with pytest.raises(OutageError, match=f"cannot write /nowhere/study.db: {said}; what was"):
         persistently(failing(1, wrapped(sqlite3.OperationalError(said))), FILE)
+
+
+def test_an_interruption_waits_for_the_end_of_a_call() -> None:
+    done: list[int] = []
+
+    def call() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+
+    known = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            persistently(call, ADDRESS)
+    finally:
+        signal.signal(signal.SIGINT, known)
+    assert done == [1]
 
 
 def test_other_errors_go_through() -> None:

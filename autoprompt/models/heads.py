@@ -58,12 +58,12 @@ def at(
 
 
 def has_plain_head(module: Any) -> bool:
-    """Whether a model's output layer is linear, and not quantised, adapted or a head of our own."""
+    """Whether a model's output layer is linear: not quantised, adapted, hooked or ours."""
     try:
         layer = module.get_output_embeddings()
     except (AttributeError, NotImplementedError):  # transformers raises either, by model
         return False
-    return type(layer) is torch.nn.Linear
+    return type(layer) is torch.nn.Linear and "forward" not in vars(layer)
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def head_of(layer: torch.nn.Linear, token_ids: NDArray[np.int64]) -> Iterator[No
     wanted = torch.as_tensor(token_ids, device=layer.weight.device)
     weight, bias = layer.weight[wanted], None if layer.bias is None else layer.bias[wanted]
     changed: Any = layer
-    changed.forward = lambda states: functional.linear(states, weight, bias)
     try:
+        changed.forward = lambda states: functional.linear(states, weight, bias)
         yield
     finally:
-        del changed.forward
+        vars(layer).pop("forward", None)

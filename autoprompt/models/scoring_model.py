@@ -7,6 +7,7 @@ everything else is here. What looks inside a model is in `transformer`.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -66,6 +67,7 @@ class ScoringModel:
         self.precision = str(next(module.parameters()).dtype).removeprefix("torch.")
         self._screens_in = screens_in
         self._pad = encoder.tokenizer.pad_token_id or 0
+        self._alone = threading.RLock()
         self.narrow, self.selects = True, False
         self._probe()
         self.selects = has_plain_head(self.module) and self._selected_agrees()
@@ -81,12 +83,14 @@ class ScoringModel:
         """See `LanguageModel.screening`; the copy is made when it is first asked for."""
         if self.precision == str(self._screens_in).removeprefix("torch."):
             return self
-        return type(self)(
+        found = type(self)(
             _in_precision(self.module, self._screens_in),
             self.encoder,
             self.identity,
             self._screens_in,
         )
+        found.selects = found.selects and self.selects  # rounding would hide what is unfit
+        return found
 
     def _mask_logits(self, batch: Sequence[Encoding]) -> torch.Tensor:
         """Logits at the masks of one batch: shape `(batch, masks, vocab_size)`, float32."""
@@ -168,10 +172,11 @@ class ScoringModel:
         """
         masks = len(encodings[0].mask_positions) if encodings else 1
         result = np.empty((len(encodings), masks, len(token_ids)), np.float32)
-        selected = relative and self.selects and has_plain_head(self.module)
-        scores = self._selected if selected else self._log_probabilities
-        for rows, found in self._in_batches(encodings, lambda batch: scores(batch, token_ids)):
-            result[rows] = found
+        with self._alone:  # what narrows the module is seen by all threads
+            selected = relative and self.selects and has_plain_head(self.module)
+            scores = self._selected if selected else self._log_probabilities
+            for rows, found in self._in_batches(encodings, lambda batch: scores(batch, token_ids)):
+                result[rows] = found
         if not np.isfinite(result).all():
             raise ScoringError(
                 f"model {self.identity.name!r} gave scores that are not finite (NaN or infinite); "
@@ -194,6 +199,8 @@ class ScoringModel:
 
     def _selected_agrees(self) -> bool:
         """Whether logits of some tokens equal theirs among all, up to a number for each mask."""
+        if not torch.isfinite(self.module.get_output_embeddings().weight).all():
+            return False  # seen among all tokens alone, and then refused
         probe = self._narrow_probe()
         tokens = np.unique([token for encoding in probe for token in encoding.ids])
         with torch.inference_mode():

@@ -10,8 +10,9 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
+from typing import Any
 
 HELD = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,11 +39,17 @@ def held_back() -> Iterator[None]:
     now = {one: signal.getsignal(one) for one in HELD}
     before = {one: handler for one, handler in now.items() if callable(handler)}
     try:
-        for one in before:
-            signal.signal(one, hold)
-        yield
+        with ExitStack() as stack:  # puts all back, even if one comes in between
+            for one, handler in before.items():
+                stack.callback(_put_back, one, hold, handler)
+                signal.signal(one, hold)
+            yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
         if come:
             signal.raise_signal(come[0])
+
+
+def _put_back(one: signal.Signals, held: Any, handler: Any) -> None:
+    """Set the handler again, unless one that got through has set another."""
+    if signal.getsignal(one) is held:
+        signal.signal(one, handler)

@@ -127,6 +127,8 @@ def persistently(
     while True:
         try:
             with held_back():
+                if give_up is not None:
+                    afresh()
                 result = call()
         except Exception as error:
             if (failure := _cannot_write(error, address)) is not None:
@@ -144,7 +146,6 @@ def persistently(
                     f"on with --resume"
                 ) from error
             time.sleep(next(pauses))
-            afresh()
         else:
             if give_up is not None:
                 log.warning("%s answers again", address)

@@ -89,7 +89,7 @@ class Ensemble:
                     place = folder / f"member-{number}"
                     members.append(own.train(of_member(settings, number), place))
                 said = Scored(_predicted(course, prompt, task.dev), gold)
-                inverse = best_inverse_temperature(said)
+                inverse = min(best_inverse_temperature(said), 1.0)
                 on_dev.append(at_temperature(said, inverse).log_probabilities)
                 on_texts.append(log_softmax(_predicted(course, prompt, self.unlabelled) * inverse))
             weights = mixture_weights(np.stack(on_dev), gold)

@@ -26,6 +26,7 @@ from autoprompt.tasks.examples import Example
 
 CROSS_ENTROPY = "cross_entropy"
 DECIDES = "tempered_cross_entropy"  # of dev: what stops, and what is kept
+OFF = 0.1  # nats that a temperature would save; more, and probabilities mislead
 SAME = 1e-3  # nats that do not count, for a model is measured in two ways
 INVERSE_TEMPERATURES = np.geomspace(0.05, 4.0, 60)
 
@@ -47,6 +48,16 @@ def best_inverse_temperature(scored: Scored) -> float:
 def at_temperature(scored: Scored, inverse: float) -> Scored:
     """The same scores, surer or less sure of themselves."""
     return Scored(log_softmax(scored.log_probabilities * inverse), scored.gold)
+
+
+def is_too_sure(scored: Scored) -> bool:
+    """Whether a model's probabilities are far above how often it is right.
+
+    One that would do better were it surer of itself is not meant.
+    """
+    inverse = best_inverse_temperature(scored)
+    saved = float((scored.losses() - at_temperature(scored, inverse).losses()).mean())
+    return inverse < 1 and saved > OFF
 
 
 def measures_of(scored: Scored) -> dict[str, Measure]:

@@ -26,7 +26,9 @@ def check_gpu(asked: torch.device, used: torch.device) -> None:
         InputError: it is another one.
     """
     if asked.type == "cuda" and (asked.index or 0) != (used.index or 0):
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        own = seen[asked.index] if asked.index < len(seen) > 1 else asked.index
         raise InputError(
             f"a tuning runs on the first GPU that its process sees, not on {asked}; set "
-            f"CUDA_VISIBLE_DEVICES={asked.index} and give --device cuda"
+            f"CUDA_VISIBLE_DEVICES={own} and give --device cuda"
         )

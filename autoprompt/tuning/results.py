@@ -9,12 +9,11 @@ from typing import Any
 
 from autoprompt.prompts import ModelIdentity, Prompt
 from autoprompt.scoring.metrics import Measure
-from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES, SAME
+from autoprompt.tuning.measuring import DECIDES, SAME
 from autoprompt.tuning.processes import processes
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.trained import Trained
 
-OFF = 0.1  # nats that a temperature would save; more, and probabilities mislead
 VERSIONED = ("autoprompt", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
 
@@ -30,6 +29,7 @@ class TunedTask:
             those of each example by the fold that was not fitted to it.
         test: measures on test as shipped; empty where there is none.
         examples: labelled examples that tuning has seen, train and dev.
+        is_too_sure: its probabilities are far above how often it is right.
     """
 
     name: str
@@ -39,6 +39,7 @@ class TunedTask:
     after: dict[str, Measure]
     test: dict[str, Measure]
     examples: int
+    is_too_sure: bool
 
     @property
     def judged_on(self) -> str:
@@ -49,11 +50,6 @@ class TunedTask:
     def is_worse(self) -> bool:
         """Whether the prompt alone tells labels apart better: a soft prompt begins worse."""
         return self.after[DECIDES].value > self.before[DECIDES].value + SAME
-
-    @property
-    def is_too_sure(self) -> bool:
-        """Whether its probabilities are far from how often it is right."""
-        return self.after[CROSS_ENTROPY].value > self.after[DECIDES].value + OFF
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

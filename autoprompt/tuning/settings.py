@@ -29,7 +29,7 @@ class TuningSettings:
         weight_decay: of AdamW.
         dropout: of all layers; None leaves what the model's configuration says.
         evaluate_every: steps between two looks at dev, which checkpoints go with.
-        patience: looks at dev without a lower tempered cross-entropy, after which it stops.
+        patience: looks at dev after which it stops, if none is lower by 0.001 nats (tempered).
         max_gradient: the largest norm of a step's gradient.
         precision: of the forward and backward passes; weights are float32, and so is every number
             that decides.

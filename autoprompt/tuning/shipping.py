@@ -12,12 +12,13 @@ from autoprompt.files import write_atomically, write_json
 from autoprompt.lineage import Edit
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
+from autoprompt.objective import Scored
 from autoprompt.prompts import ABOVE, BESIDE, Prompt
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.card import card_of
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.measuring import CROSS_ENTROPY, SAME, measures_of, scores_of
+from autoprompt.tuning.measuring import SAME, is_too_sure, measures_of, scores_of
 from autoprompt.tuning.memory import peak_memory
 from autoprompt.tuning.methods import Method
 from autoprompt.tuning.output import TunedDirectory
@@ -85,17 +86,19 @@ def ship(
     assert isinstance(again, TransformerModel)
     tasks = []
     for number, one in enumerate(request.assignments):
-        before, after = untuned[number], _measured_again(model, again, one, directory)
+        before, scored = untuned[number], _scored_again(model, again, one, directory)
         if trained.held_out:  # folds have been fitted to dev
             before = measures_of(trained.held_out_before[number])
-            after = measures_of(trained.held_out[number])
+            scored = trained.held_out[number]
+        after = measures_of(scored)
         test = request.tests[number] if number < len(request.tests) else ()
         on_test = scores_of(again, one.prompt, test).measures() if test else {}
         prompt = _prompt_of(one, request.settings, again, after, bool(trained.held_out))
         if test:
             prompt = prompt.with_scores("test", _records(on_test), split_digest(test))
         seen = len(one.train) + len(one.dev)
-        tasks.append(TunedTask(one.name, prompt, one.metric, before, after, on_test, seen))
+        sure = is_too_sure(scored)
+        tasks.append(TunedTask(one.name, prompt, one.metric, before, after, on_test, seen, sure))
     _write_prompts(directory, tasks)
     result = TuningResult(
         out=directory.path,
@@ -125,21 +128,16 @@ def ship(
     return result
 
 
-def measured(model: Any, prompt: Prompt, examples: Sequence[Example]) -> dict[str, Measure]:
-    """All measures of a prompt on a model."""
-    return measures_of(scores_of(model, prompt, examples))
-
-
-def _measured_again(
+def _scored_again(
     model: TransformerModel, again: Any, one: Assignment, directory: TunedDirectory
-) -> dict[str, Measure]:
-    """Measures on dev of the model as it was loaded again, which must be those of the trained."""
-    before = measured(model, one.prompt, one.dev)[CROSS_ENTROPY].value
-    after = measured(again, one.prompt, one.dev)
-    if abs(after[CROSS_ENTROPY].value - before) > SAME:
+) -> Scored:
+    """Scores on dev of the model as it was loaded again, which must be those of the trained."""
+    before, after = (scores_of(each, one.prompt, one.dev) for each in (model, again))
+    losses = [float(each.losses().mean()) for each in (before, after)]
+    if abs(losses[1] - losses[0]) > SAME:
         raise ScoringError(
             f"the model in {directory.path} scores otherwise when it is loaded again "
-            f"(cross-entropy {after[CROSS_ENTROPY].value:.4f} on dev, {before:.4f} before); this "
+            f"(cross-entropy {losses[1]:.4f} on dev, {losses[0]:.4f} before); this "
             f"method does not suit this model: choose another one"
         )
     return after

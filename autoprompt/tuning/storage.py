@@ -11,11 +11,12 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from autoprompt.errors import RunDirectoryError
+from autoprompt.searching.addresses import Address
+from autoprompt.searching.patience import PatientStorage
 
 IDENTITY = "settings"
 
@@ -37,8 +38,8 @@ def tuning_study(database: Path, name: str, identity: dict[str, Any]) -> Iterato
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.WARNING)
     try:
-        storage = RDBStorage(
-            f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}}
+        storage = PatientStorage(
+            Address.of_file(database), engine_kwargs={"connect_args": {"timeout": 60}}
         )
         study = optuna.create_study(
             storage=storage, study_name=name, direction="minimize", load_if_exists=True
@@ -62,5 +63,4 @@ def tuning_study(database: Path, name: str, identity: dict[str, Any]) -> Iterato
             study.tell(trial.number, state=TrialState.FAIL)
         yield study
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        storage.close()

@@ -16,14 +16,14 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
-from autoprompt.tuning.measuring import DECIDES
+from autoprompt.tuning.measuring import DECIDES, measures_of, scores_of
 from autoprompt.tuning.memory import forget_peak
 from autoprompt.tuning.methods import METHODS, Method, set_dropout
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.processes import is_main, processes
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.shipping import measured, ship
+from autoprompt.tuning.shipping import ship
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import (
     TRACKERS,
@@ -179,7 +179,7 @@ class _Job:
         self.model = fresh()
         forget_peak(self.model.module.device.type)
         self.untuned: Sequence[dict[str, Measure]] = [
-            measured(self.model, one.prompt, one.dev) for one in request.assignments
+            measures_of(scores_of(self.model, one.prompt, one.dev)) for one in request.assignments
         ]
         self._base = self.model.identity
         self.method = self._attached(request.settings)

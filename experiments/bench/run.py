@@ -41,6 +41,7 @@ SHAPES_OF = {
 def main() -> None:
     """Parse, measure, write."""
     given = _parser().parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)  # before half an hour is spent
     threads = given.threads
     load = os.getloadavg()[0]
     shapes = dict.fromkeys(shape for name in given.jobs for shape in SHAPES_OF[name])

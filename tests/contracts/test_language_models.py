@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from autoprompt.errors import TemplateError
+from autoprompt.errors import ScoringError, TemplateError
 from autoprompt.models.embedded import EMBEDDED, EMBEDDED_CAUSAL, FOLDERS, is_installed
 from autoprompt.models.loading import load_model
 from autoprompt.models.sequence import Encoding
@@ -247,6 +249,59 @@ def test_relative_scores_differ_from_log_probabilities_by_a_number_for_each_mask
     np.testing.assert_array_equal(everything(model, batch), wanted)  # the head is whole again
 
 
+def test_a_failure_and_a_full_memory_leave_the_head_whole(
+    model: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = model.encoder.encode(frame(COMMON), examples(*TEXTS))
+    tokens, wanted = np.array([30, 7, 11]), everything(model, batch)
+    plain = model._mask_logits
+    found = model.log_probabilities(batch, tokens, relative=True)
+    for error, times in ((torch.OutOfMemoryError("full"), 1), (ValueError("broken"), 99)):
+        left = [times]
+
+        def failing(one: Any, left: list[int] = left, error: Exception = error) -> torch.Tensor:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise error
+            return plain(one)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "_mask_logits", failing)
+            if times == 1:
+                again = model.log_probabilities(batch, tokens, relative=True)
+                np.testing.assert_allclose(again, found, rtol=0, atol=1e-4)
+            else:
+                with pytest.raises(ValueError, match="broken"):
+                    model.log_probabilities(batch, tokens, relative=True)
+        np.testing.assert_allclose(everything(model, batch), wanted, rtol=0, atol=1e-4)
+
+
+@families
+def test_threads_that_ask_for_different_tokens_get_their_own(
+    models: Callable[[str], TransformerModel], family: str
+) -> None:
+    model = models(family)
+    batch = model.encoder.encode(frame(COMMON), examples(*TEXTS))
+    asked = [np.array([30, 7]), np.array([11, 12]), np.array([5, 40])]
+    wanted = [model.log_probabilities(batch, tokens, relative=True) for tokens in asked]
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda at: model.log_probabilities(batch, asked[at % 3], True), range(60))
+        for at, one in enumerate(found):
+            np.testing.assert_array_equal(one, wanted[at % 3])
+
+
+def test_a_head_that_is_damaged_where_nobody_asks_is_refused_all_the_same(
+    model: TransformerModel,
+) -> None:
+    module = copy.deepcopy(model.module)
+    with torch.no_grad():
+        module.get_output_embeddings().weight[50] = float("nan")
+    damaged = type(model)(module, model.encoder, model.identity)
+    batch = damaged.encoder.encode(frame(COMMON), examples("A film"))
+    with pytest.raises(ScoringError, match="not finite"):
+        damaged.log_probabilities(batch, np.array([7, 5]), relative=True)
+
+
 @families
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
 def test_batches_do_not_change_scores(
@@ -260,6 +315,14 @@ def test_batches_do_not_change_scores(
         for row, index in zip(found, indices, strict=True):
             wanted, largest = oracle(model, encodings[index])
             np.testing.assert_allclose(row, wanted, rtol=0, atol=1e-5 * max(1.0, largest))
+        few = np.array([30, 7, 11])
+        relative = model.log_probabilities([encodings[index] for index in indices], few, True)
+        for row, index in zip(relative, indices, strict=True):
+            wanted, largest = oracle(model, encodings[index])
+            apart = row - wanted[..., few]
+            np.testing.assert_allclose(
+                apart, apart[..., :1].repeat(3, -1), rtol=0, atol=2e-5 * max(1.0, largest)
+            )
 
 
 def test_only_the_tokens_asked_for_come_back_in_their_order(model: TransformerModel) -> None:

@@ -87,7 +87,7 @@ def test_the_model_is_there_and_takes_its_fast_ways(
     found, wanted = family_models(family), on_cpu(family)
     assert found.module.device.type == torch.device(device).type
     assert found.identity == wanted.identity
-    for way in ("narrow", "reuse", "precision"):
+    for way in ("narrow", "selects", "reuse", "precision"):
         assert getattr(found, way, None) == getattr(wanted, way, None)
     packed = [getattr(model, "packed", None) is None for model in (found, wanted)]
     assert packed[0] == packed[1]
@@ -97,11 +97,12 @@ def test_the_model_is_there_and_takes_its_fast_ways(
 def test_scores_are_the_cpus(family: str, family_models: Models, on_cpu: Models) -> None:
     frame = Frame(Template.parse("{text} it was {mask}"))
     examples = [Example({"text": text}) for text in TEXTS * 9]
-    found, wanted = (
-        WordScorer(model, WORDS).scores(frame, examples)
-        for model in (family_models(family), on_cpu(family))
-    )
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
+    for relative in (False, True):
+        found, wanted = (
+            WordScorer(model, WORDS, relative=relative).scores(frame, examples)
+            for model in (family_models(family), on_cpu(family))
+        )
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
 
 
 @families

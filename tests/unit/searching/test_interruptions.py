@@ -21,6 +21,7 @@ def handlers() -> Iterator[None]:
     """Those of the command line."""
 
     def terminate(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise TerminatedError
 
     before = {one: signal.getsignal(one) for one in HELD}
@@ -49,6 +50,8 @@ def test_an_interruption_waits_for_the_end_of_the_block(number: signal.Signals) 
     with pytest.raises(RAISED[number]):
         interrupted(number, end=lambda: ends.append(True))
     assert ends
+    if number == signal.SIGTERM:  # its handler has seen to that
+        known = signal.SIG_IGN
     assert signal.getsignal(number) is known
 
 
@@ -56,6 +59,8 @@ def test_an_interruption_waits_for_the_end_of_the_block(number: signal.Signals) 
 def test_a_second_one_gets_through(number: signal.Signals) -> None:
     with pytest.raises(RAISED[number]):
         interrupted(signal.SIGINT, number, end=lambda: pytest.fail("it was held back"))
+    assert (signal.getsignal(signal.SIGTERM) is signal.SIG_IGN) is (number == signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_of_the_block_is_kept_beside_the_interruption() -> None:

@@ -14,6 +14,7 @@ from autoprompt.tuning.measuring import (
     DECIDES,
     at_temperature,
     best_inverse_temperature,
+    is_too_sure,
     measures_of,
 )
 
@@ -48,6 +49,17 @@ def test_no_temperature_of_a_fine_grid_is_much_better(seed: int) -> None:
 def test_a_model_that_is_too_sure_is_cooled_down() -> None:
     one = scored(1)
     assert best_inverse_temperature(at_temperature(one, 10.0)) < 0.3 < best_inverse_temperature(one)
+
+
+def test_too_sure_is_one_that_should_be_less_sure_and_no_other() -> None:
+    one = scored(1)
+    assert is_too_sure(at_temperature(one, 10.0))
+    assert not is_too_sure(one)
+    gold = np.arange(2).repeat(20)
+    right_and_shy = Scored(log_softmax(np.eye(2)[gold]), gold)
+    found = measures_of(right_and_shy)
+    assert found[CROSS_ENTROPY].value > found[DECIDES].value + 0.1
+    assert not is_too_sure(right_and_shy)
 
 
 def test_a_model_without_mistakes_is_judged_by_how_much_it_is_right() -> None:

@@ -21,11 +21,10 @@ from autoprompt.prediction import Predictor
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning import plans
 from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_weights
-from autoprompt.tuning.measuring import DECIDES
+from autoprompt.tuning.measuring import DECIDES, measures_of, scores_of
 from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.shipping import measured
 from autoprompt.tuning.training import Course
 from autoprompt.tuning.trials import Trials
 from autoprompt.tuning.tuning import Request, tune
@@ -95,7 +94,7 @@ def test_a_tuning_over_folds_says_what_held_out_examples_say(
     assert task.after["accuracy"].n == 128  # all of train and dev, each by the fold without it
     one = assignment()
     untuned = load_model(str(model_directory("bert")))
-    wanted = measured(untuned, one.prompt, [*one.train, *one.dev])
+    wanted = measures_of(scores_of(untuned, one.prompt, [*one.train, *one.dev]))
     assert task.before["cross_entropy"].value == pytest.approx(wanted["cross_entropy"].value)
     assert task.before["cross_entropy"].n == 128
     card = (result.out / "README.md").read_text()

@@ -15,6 +15,7 @@ Written by `make bench`; `results.json` has every turn. All sides of a job run t
 weights on the same data in one run, each in a process of its own, {threads}, in turns; rounds:
 {repeats}. A rate is that of the median turn. A ratio is one of medians, in brackets the lowest
 and the highest of any round. Ratios of such a run carry over to other machines, rates do not.
+Jobs that `--jobs` leaves out keep their figures of an earlier run.
 
 - **naive**: plain transformers (`naive.py`): batches of 32 in the given order, padded to the
   longest, logits at all positions, `no_grad`, float32, one pass for each pair or candidate.
@@ -26,7 +27,7 @@ and the highest of any round. Ratios of such a run carry over to other machines,
 - **same numbers**: the largest difference from naive on the same inputs, and the share of
   predictions that are the same; float32 has to agree within {tolerance:g}.
 
-Load average of the machine before the run: {load:.1f} (others at work blur all figures).
+Load average of the machine before the last run: {load:.1f} (others at work blur all figures).
 Texts: {texts}. Tokenizer: {tokenizer}. {versions}
 """
 PEERS = """## The peers' settings

@@ -9,11 +9,13 @@ By default all jobs, in about half an hour with the peers on two cores that noth
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,27 @@ def main() -> None:
             "huge pages": os.environ.get("THP_MEM_ALLOC_ENABLE", "") == "1",
         },
     }
-    write_json(given.out / "results.json", document)
+    kept = given.out / "results.json"
+    if kept.is_file():
+        document = beside(json.loads(kept.read_text("utf-8")), document, given.jobs)
+    write_json(kept, document)
     write_atomically(given.out / "RESULTS.md", table(document))
+
+
+def beside(before: dict[str, Any], now: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """New results with those jobs of an earlier run, done alike, that were not run again.
+
+    Args:
+        before: the earlier run's document.
+        now: the new one's.
+        names: of the jobs that were run.
+    """
+    same_cores = before["machine"]["cores"] == now["machine"]["cores"]
+    if before["options"] != now["options"] or not same_cores:
+        return now
+    jobs = [*now["jobs"], *(job for job in before["jobs"] if job["job"] not in names)]
+    linearity = now["linearity"] if LINEARITY in names else before["linearity"]
+    return {**now, "jobs": sorted(jobs, key=lambda job: str(job["job"])), "linearity": linearity}
 
 
 def _parser() -> argparse.ArgumentParser:

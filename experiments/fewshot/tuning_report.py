@@ -24,7 +24,7 @@ prompts are each run's best seed. Tuned rows have the defaults of
 best there. Baselines choose their one number on dev. Knowledge is the pseudo-perplexity on 200
 ordinary sentences after tuning over that before, in the first {surveyed} draws; examples are the
 labelled ones that a row has seen, the mean over tasks. Seconds are of training alone (of the search
-in its row), on one thread.
+in its row), on one thread, the median.
 """
 Row = dict[str, Any]
 
@@ -88,7 +88,7 @@ def _line(name: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
 
     return (
         f"| {name} | {' | '.join(cells)} | {np.mean(means):.3f} | {mean('parameters'):,.0f} | "
-        f"{mean('seconds'):.0f} | {size(int(mean('peak memory')))} | {size(int(mean('bytes')))} | "
+        f"{np.median([row['seconds'] for row in rows]):.0f} | {size(int(mean('peak memory')))} | {size(int(mean('bytes')))} | "
         f"{f'{np.mean(knowledge):.2f}' if knowledge else '-'} | {mean('examples'):.0f} |"
     )
 

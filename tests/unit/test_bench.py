@@ -26,7 +26,7 @@ from experiments.bench.floor import (
 from experiments.bench.jobs import Job
 from experiments.bench.measure import differences, measured
 from experiments.bench.report import table
-from experiments.bench.run import checkout
+from experiments.bench.run import LINEARITY, beside, checkout
 from experiments.bench.serving import UnavailableError
 from experiments.bench.shapes import SHAPES, Shape
 from experiments.bench.sides import Environment, Side
@@ -299,3 +299,21 @@ def test_the_report_calls_a_difference_one_and_names_who_is_left_out() -> None:
     assert "Left out: other: it was not there." in page
     assert "| templates x 4 | 4 | 50 | 64 | 8 | 4 | 1 |" in page
     assert "| verbalizers x 4 | 1 | 200 | 64 | 2.2 | 1.1 | 0.28 |" in page
+
+
+def test_jobs_that_were_not_run_again_keep_their_figures() -> None:
+    def run(load: float, *jobs: tuple[str, int], threads: int = 2) -> dict[str, Any]:
+        return {
+            "jobs": [{"job": name, "work": work} for name, work in jobs],
+            "linearity": [{"seconds": [load]}],
+            "options": {"threads": threads},
+            "machine": {"cores": 2, "load before": load},
+        }
+
+    before = run(1.0, ("J1", 1), ("J1", 2), ("J3", 3))
+    found = beside(before, run(2.0, ("J1", 4), ("J1", 5)), ["J1"])
+    assert [(job["job"], job["work"]) for job in found["jobs"]] == [("J1", 4), ("J1", 5), ("J3", 3)]
+    assert found["linearity"] == before["linearity"]
+    assert found["machine"]["load before"] == 2.0
+    other = run(3.0, ("J2", 6), threads=1)
+    assert beside(before, other, ["J2", LINEARITY]) == other

@@ -81,6 +81,7 @@ def _line(name: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
         means.append(np.mean(found))
         spread = f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else ""
         cells.append(f"{means[-1]:.3f}{spread}")
+    seconds = np.median([row["seconds"] for row in rows])
     knowledge = [row["knowledge"] for row in rows if row["knowledge"] is not None]
 
     def mean(key: str) -> float:
@@ -88,7 +89,7 @@ def _line(name: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
 
     return (
         f"| {name} | {' | '.join(cells)} | {np.mean(means):.3f} | {mean('parameters'):,.0f} | "
-        f"{np.median([row['seconds'] for row in rows]):.0f} | {size(int(mean('peak memory')))} | {size(int(mean('bytes')))} | "
+        f"{seconds:.0f} | {size(int(mean('peak memory')))} | {size(int(mean('bytes')))} | "
         f"{f'{np.mean(knowledge):.2f}' if knowledge else '-'} | {mean('examples'):.0f} |"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def write(rows: Sequence[Row], phase: str, folder: Path) -> None:
         folder: where to.
     """
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
-    names = [name for name in ROWS if any(row["row"] == name for row in rows)]
     draws = sorted({row["draw"] for row in rows})
+    counts = Counter(row["row"] for row in rows)
+    names = [name for name in ROWS if counts[name] == len(tasks) * len(draws)]
     forwards, changes = settings_of(rows[0])
     sizes = ", ".join(f"{t}: {next(r['n'] for r in rows if r['task'] == t)}" for t in tasks)
     lines = [
@@ -53,9 +55,10 @@ def write(rows: Sequence[Row], phase: str, folder: Path) -> None:
             else "",
         )
     ]
-    whole = len(TASKS) * len(ROWS) * len(DRAWS[phase])
-    if len(rows) < whole:
-        lines.append(f"**Not finished: {len(rows)} of {whole} rows. They do not compare yet.**\n")
+    if left_out := [name for name in ROWS if name not in names]:
+        lines.append(f"Not run on all tasks and draws, and left out: {'; '.join(left_out)}.\n")
+    if missing := {*TASKS} - {*tasks} or {*DRAWS[phase]} - {*draws}:
+        lines.append(f"**Not finished: without {', '.join(map(str, sorted(missing)))}.**\n")
     lines += [
         f"| way | {' | '.join(tasks)} | mean | trained | seconds | peak memory | to ship | "
         f"knowledge | examples |",

@@ -252,6 +252,7 @@ def test_relative_scores_differ_from_log_probabilities_by_a_number_for_each_mask
 def test_a_failure_and_a_full_memory_leave_the_head_whole(
     model: TransformerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(model, "tokens_per_batch", model.tokens_per_batch)  # it remembers less
     batch = model.encoder.encode(frame(COMMON), examples(*TEXTS))
     tokens, wanted = np.array([30, 7, 11]), everything(model, batch)
     plain = model._mask_logits

@@ -112,17 +112,7 @@ def ship(
         peak_memory=peak,
         bytes_to_ship=directory.bytes_to_ship(),
     )
-    read = [test for test in request.tests if test]
-    record = {
-        **result.to_dict(),
-        "origins": list(origins),
-        "plan": request.plan_name,
-        # As a verdict has them: see `RunDirectory.neighbours_test_reads`.
-        "test_digest": split_digest(read[0]) if read else "",
-        "own_test_reads": int(bool(read)),
-    }
-    write_json(directory.record, record)
-    write_atomically(directory.card, card_of(record))
+    _write_record(directory, result, request, origins)
     # Last: it means that all is there. Of several tasks it is the first one's.
     tasks[0].prompt.save(directory.prompt)
     return result
@@ -163,6 +153,23 @@ def _prompt_of(
         both = split_digest([*one.learnt, *one.dev])
         return found.with_scores("selection", _records(after), both)
     return found.with_scores("dev", _records(after), split_digest(one.dev))
+
+
+def _write_record(
+    directory: TunedDirectory, result: TuningResult, request: Asked, origins: Sequence[str]
+) -> None:
+    """What was done, for programs and for people."""
+    read = [test for test in request.tests if test]
+    record = {
+        **result.to_dict(),
+        "origins": list(origins),
+        "plan": request.plan_name,
+        # As a verdict has them: see `RunDirectory.neighbours_test_reads`.
+        "test_digest": split_digest(read[0]) if read else "",
+        "own_test_reads": int(bool(read)),
+    }
+    write_json(directory.record, record)
+    write_atomically(directory.card, card_of(record))
 
 
 def _write_prompts(directory: TunedDirectory, tasks: Sequence[TunedTask]) -> None:

@@ -10,6 +10,7 @@ from autoprompt.errors import InputError
 from autoprompt.models.infilling import SentinelInfiller, own_infiller
 from autoprompt.models.protocol import LanguageModel
 from autoprompt.objective import raw_label_scores
+from autoprompt.runs import learnt_splits
 from autoprompt.scoring.word_scores import WordScorer
 from autoprompt.searching.budget import Budget
 from autoprompt.searching.candidates import CandidateTable
@@ -24,6 +25,11 @@ from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import split_digest
 from autoprompt.tasks.task import Task
 from autoprompt.verbalizers import Verbalizer
+
+LEARNT = "the model was tuned on these train examples, so prompts are selected on dev alone"
+LEARNT_DEV = (
+    "the model was tuned on these dev examples too, so their values say little; give other ones"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,13 @@ def prepare(given: Given) -> Prepared:
     table = CandidateTable(given.recipe.narrowed(usable))
     if generator is None and table.space.generated:
         generator = own_infiller(model)
-    data = SelectionData.of(task, given.seed, given.selection_examples)
+    learnt = learnt_splits(model.identity.name)
+    cross_fits = split_digest(task.train) not in learnt
+    data = SelectionData.of(task, given.seed, given.selection_examples, cross_fits)
+    if not cross_fits:
+        notes.append(LEARNT)
+    if split_digest(task.dev) in learnt:
+        notes.append(LEARNT_DEV)
     words = words_to_score(table, model.screening, data.fit)
     runner = _runner(task, data, table, words, model, given.seed)
     stages = Stages(runner, given.recipe, generator, given.budget)

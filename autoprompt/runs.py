@@ -52,6 +52,7 @@ OURS = {
 }
 GIVEN = ("command", "budget", "versions")  # what may be others when a run is resumed
 TUNED_PROMPT = "prompt.json"  # of a tuned model's directory
+TUNED_RECORD = "tuning.json"
 TUNED_SETTINGS = "settings.json"  # of one that is not finished
 HALF_WRITTEN = tuple(f".{name}." for name in OURS)  # how `write_atomically` begins
 
@@ -214,12 +215,14 @@ class RunDirectory:
         """How often runs and tunings in neighbouring directories have read the same test split."""
         count = 0
         beside = self.path.absolute().parent
-        for path in [*beside.glob("*/verdict.json"), *beside.glob("*/tuning.json")]:
+        # The last one is of a tuned model that has a search of its own in it.
+        others = [*beside.glob("*/verdict.json"), *beside.glob("*/tuning.json")]
+        for path in [*others, beside / "tuning.json"]:
             if path.parent == self.path.absolute():
                 continue
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-                if record["test_digest"] == test_digest:
+                if test_digest in record.get("test_digests", [record["test_digest"]]):
                     count += int(record["own_test_reads"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence
@@ -251,6 +254,23 @@ def held_out_of(path: str | Path, prompt: Prompt) -> HeldOut | None:
         if found.split == prompt.splits.get("test"):
             return found
     return None
+
+
+def learnt_splits(model: str) -> set[str]:
+    """Digests of the splits that a tuned model was fitted to; empty for another model.
+
+    Args:
+        model: its name: of a tuned one the directory.
+    """
+    try:
+        record = json.loads((Path(model) / TUNED_RECORD).read_text(encoding="utf-8"))
+        return {
+            str(task["splits"][name])
+            for task in record["tasks"]
+            for name in ("train",) + (() if task["judged_on"] == "dev" else ("dev",))
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -89,6 +89,25 @@ def run_place(run: RunDirectory, storage: str) -> Place:
     return Place(address, study, f"{run.path} (study {study} at {address})")
 
 
+def place_beside(run: RunDirectory, study: str, storage: str) -> Place:
+    """Where another study is that belongs to a run: in the storage of its search.
+
+    Args:
+        run: the directory.
+        study: the name.
+        storage: a URL, or ""; only a run on a server with a password needs one.
+
+    Raises:
+        StorageError: the URL cannot be used, or is needed and was not given.
+    """
+    known = _known(run)
+    if known is None:
+        address = Address.of_file(run.database)
+    else:
+        address = _server_place(run, storage, *known).address
+    return Place(address, study, f"{run.path} (study {study!r})")
+
+
 def place_to_join(name: str, storage: str) -> tuple[Place, RunDirectory | None]:
     """Where the study is that a worker joins, and its run directory, where this host sees it.
 

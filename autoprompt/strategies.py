@@ -8,7 +8,6 @@ expert's prompt (after BetterTogether, Soylu et al. 2024, which alternates the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from autoprompt.models.transformer import TransformerModel
 from autoprompt.pipeline import search
 from autoprompt.prediction import model_of
 from autoprompt.progress import Observer
-from autoprompt.prompts import BESIDE, Prompt
+from autoprompt.prompts import Prompt
 from autoprompt.results import SearchResult
-from autoprompt.runs import TUNED_PROMPT
 from autoprompt.searching.budget import Budget
 from autoprompt.spaces import SearchSpace
 from autoprompt.tasks.examples import Example
 from autoprompt.tasks.task import Task
 from autoprompt.tuning.ensemble import Ensemble
+from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.plans import over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
@@ -35,7 +34,6 @@ from autoprompt.tuning.tuning import Request
 from autoprompt.tuning.tuning import tune as run_tuning
 
 STRATEGIES = ("p", "w", "p>w", "w>p")
-SEARCH = "search"  # the run directory inside a tuned model's
 
 
 def tune(
@@ -64,7 +62,8 @@ def tune(
         folds: average the weights of so many trainings, each stopped by another part of the data.
         seeds: average the weights of so many trainings with different seeds.
         ensemble: tune so many of a run's prompts, and distil their mixture on `unlabelled` (PET).
-        unlabelled: examples of the domain; labels are not read.
+        unlabelled: examples of the domain, for an ensemble, or with `mlm_weight` for a
+            language-model loss beside; labels are not read.
         model: by default the one that the prompt names.
         device: as for `load_model`.
         resume: go on with an interrupted tuning in `out`.
@@ -77,8 +76,8 @@ def tune(
     """
     settings = TuningSettings(method=method, **numbers)
     check_plan(folds, seeds, ensemble, bool(unlabelled))
-    if unlabelled and not ensemble:
-        raise InputError("unlabelled examples want a use: give ensemble")
+    if unlabelled and not (ensemble or settings.mlm_weight):
+        raise InputError("unlabelled examples want a use: give ensemble or mlm_weight")
     if isinstance(prompt, Prompt):
         source = Source(prompt, GIVEN, Path("prompt"), None)
     else:
@@ -86,6 +85,7 @@ def tune(
     request = Request(
         (source.assignment(task),),
         settings,
+        texts=texts_of(unlabelled) if settings.mlm_weight else (),
         tests=(task.test,),
         **plan_of(source, folds, seeds, ensemble, unlabelled),
     )
@@ -96,6 +96,11 @@ def tune(
         return found
 
     return run_tuning(request, fresh, out, resume=resume, say=say)
+
+
+def texts_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Each example's fields as one text, for the language-model loss."""
+    return tuple(" ".join(one.fields.values()) for one in examples)
 
 
 def check_plan(folds: int, seeds: int, ensemble: int, has_texts: bool) -> None:
@@ -141,13 +146,14 @@ def plan_of(
     return {"plan": made.plan(), "plan_name": made.name}
 
 
-def check_strategy(strategy: str, ensemble: int, space: str) -> None:
+def check_strategy(strategy: str, ensemble: int, space: str, folds: int = 0) -> None:
     """Refuse a strategy that the rest of a request does not fit.
 
     Args:
         strategy: one of `STRATEGIES`.
         ensemble: how many members are distilled; 0 for none.
         space: the search space that was named, or "".
+        folds: how many are averaged; 0 for none.
 
     Raises:
         InputError: see the message.
@@ -164,6 +170,11 @@ def check_strategy(strategy: str, ensemble: int, space: str) -> None:
             "strategy 'w>p' searches a prompt for the tuned model: name the search space with "
             "--space, and leave --ensemble out"
         )
+    if strategy == "w>p" and folds:
+        raise InputError(
+            "strategy 'w>p' selects its prompt on dev, which folds would have learnt: leave "
+            "--folds out, or average over --seeds"
+        )
     if strategy != "w>p" and space:
         raise InputError(f"strategy {strategy!r} does not search: leave --space out")
 
@@ -179,7 +190,8 @@ def search_on_tuned(
 ) -> SearchResult:
     """The second step of `w>p`: the tuned model gets the prompt that suits it best.
 
-    A search that was interrupted there goes on.
+    It selects on dev alone, for the model has learnt train. A search that was interrupted there
+    goes on.
 
     Args:
         out: a tuned model's directory; the run is written into it, and its prompt is replaced.
@@ -188,7 +200,8 @@ def search_on_tuned(
         device: as for `load_model`.
     """
     model = load_model(str(out), device=device, dtype="float32")
-    run = out / SEARCH
+    directory = TunedDirectory(out)
+    run = directory.search
     result = search(
         task,
         space,
@@ -199,7 +212,5 @@ def search_on_tuned(
         observer=observer,
         resume=run.exists(),
     )
-    assert result.best.model is not None
-    beside = replace(result.best.model, name=BESIDE)
-    replace(result.best, model=beside).save(out / TUNED_PROMPT)
+    directory.replace_prompt(result.best)
     return result

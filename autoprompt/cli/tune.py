@@ -17,6 +17,7 @@ from autoprompt.cli.options import (
     model_options,
     prompts_model_option,
     seed_option,
+    storage_option,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     "--feedback", default="", metavar="FILE", help="Corrected labels, as `review` wrote them."
 )
 @metric_option
+@storage_option
 @click.option("--report-to", multiple=True, help="tensorboard, mlflow or wandb (offline).")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted tuning in --out.")
 @data_options
@@ -109,6 +111,7 @@ def tune(
     k_shot: int | None,
     metric: str,
     feedback: str,
+    storage: str,
     report_to: tuple[str, ...],
     resume: bool,
     data_options: DataOptions,
@@ -122,12 +125,12 @@ def tune(
     --resume goes on where an interrupted one stopped; `accelerate launch -m autoprompt.cli.main
     tune ...` uses several processes.
     """
-    from autoprompt.strategies import check_strategy
+    from autoprompt.strategies import check_strategy, texts_of
     from autoprompt.tuning.settings import TuningSettings
 
     way = _Way(**{name: rest.pop(name) for name in _Way.__dataclass_fields__})
     settings = TuningSettings(**rest)
-    check_strategy(way.strategy, way.ensemble, way.space)
+    check_strategy(way.strategy, way.ensemble, way.space, way.folds)
     way.check(bool(unlabelled), settings.mlm_weight > 0, len(task_paths))
     tasks = [
         data_options.task(path, k_shot=k_shot, seed=settings.seed, metric=metric)
@@ -162,11 +165,11 @@ def tune(
     request = Request(
         assignments=tuple(assignments),
         settings=settings,
-        texts=_joined(texts) if settings.mlm_weight else (),
+        texts=texts_of(texts) if settings.mlm_weight else (),
         tests=tuple(task.test for task in tasks),
         origins=tuple(source.origin for source in sources),
         report_to=report_to,
-        **way.planned(sources[0], settings.method, texts, directory),
+        **way.planned(sources[0], settings.method, texts, directory, storage),
     )
     result = run_tune(
         request,
@@ -212,24 +215,27 @@ class _Way:
                 raise UnknownNameError("tuning method", name, METHODS)
 
     def planned(
-        self, source: Source, method: str, texts: list[Example], directory: TunedDirectory
+        self,
+        source: Source,
+        method: str,
+        texts: list[Example],
+        directory: TunedDirectory,
+        storage: str,
     ) -> dict[str, Any]:
         """The plan, its name and the trials, as `Request` takes them."""
         from autoprompt.strategies import plan_of
         from autoprompt.tuning.sources import GIVEN
-        from autoprompt.tuning.trials import Trials
+        from autoprompt.tuning.trials import Trials, trials_place
 
         found: dict[str, Any] = plan_of(
             source, self.folds, self.seeds, self.ensemble, texts, self.strategy
         )
         if self.tune_trials:
             run = source.run if source.origin != GIVEN else None
-            database = run / "study.db" if run else directory.database
             found["trials"] = Trials(
                 self.tune_trials,
                 self.trial_methods or (method,),
-                database,
-                f"tuning {directory.path.name}",
+                trials_place(directory, run, storage),
             )
         return found
 
@@ -265,8 +271,3 @@ def _unlabelled(path: Path, data_options: DataOptions) -> list[Example]:
     from autoprompt.tasks.task import load_examples
 
     return load_examples(path, data_options.columns, False, data_options.encoding)
-
-
-def _joined(texts: list[Example]) -> tuple[str, ...]:
-    """Each example's fields as one text, for the language-model loss."""
-    return tuple(" ".join(one.fields.values()) for one in texts)

@@ -35,7 +35,7 @@ class SelectionData:
         fit: train examples on which label words and calibration are fitted.
         dev: dev examples.
         folds: the fold of each of `fit`, shape `(fit,)`; empty where a label is too rare to
-            cross-fit: then only dev is selected on.
+            cross-fit, or the model was fitted to train: then only dev is selected on.
         most: the limit that the parts were drawn with.
     """
 
@@ -46,18 +46,22 @@ class SelectionData:
     most: int | None = None
 
     @classmethod
-    def of(cls, task: Task, seed: int, most: int | None = None) -> SelectionData:
+    def of(
+        cls, task: Task, seed: int, most: int | None = None, cross_fits: bool = True
+    ) -> SelectionData:
         """The parts for a task.
 
         Args:
             task: its train and dev splits.
             seed: of the order and the folds.
             most: examples of both together, at most (but two of each label to fit on).
+            cross_fits: whether train may select; not where the model has been fitted to it.
         """
         fit_most = FIT_EXAMPLES if most is None else min(FIT_EXAMPLES, max(most // 2, 1))
         fit = _part(task.train, fit_most, seed)
         dev = task.dev if most is None else task.dev[: max(most - len(fit), most // 2)]
-        return cls(task.labels, fit, tuple(dev), _folds(fit, seed), most)
+        folds = _folds(fit, seed) if cross_fits else np.zeros(0, dtype=np.int64)
+        return cls(task.labels, fit, tuple(dev), folds, most)
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import sqlalchemy
@@ -65,16 +65,8 @@ def open_study(
             message shows the differences), or by a newer version.
         StorageError: the server cannot be used.
     """
-    _quiet()
-    storage = _made(place, patience)
-    try:
-        try:
-            study = optuna.create_study(
-                storage=storage, study_name=place.study, direction="maximize", load_if_exists=True
-            )
-            known = study.user_attrs
-        except (exc.SQLAlchemyError, KeyError, ValueError) as error:
-            raise _unusable(place, error) from error
+    with bare_study(place, "maximize", patience) as study:
+        known = study.user_attrs
         if SETTINGS in known:
             check_settings(known[SETTINGS], settings, place)
             _migrate(study, known.get(SCHEMA, 1), place)
@@ -82,6 +74,33 @@ def open_study(
             _name_values(study)
             study.set_user_attr(SCHEMA, VERSION)
             study.set_user_attr(SETTINGS, settings)
+        yield study
+
+
+@contextmanager
+def bare_study(
+    place: Place, direction: Literal["maximize", "minimize"], patience: float = PATIENCE
+) -> Iterator[Study]:
+    """Create a study, whatever it is of, or open the one that is there.
+
+    Args:
+        place, patience: as for `open_study`.
+        direction: "maximize" or "minimize".
+
+    Raises:
+        RunDirectoryError: the file is damaged.
+        StorageError: the server cannot be used.
+    """
+    _quiet()
+    storage = _made(place, patience)
+    try:
+        try:
+            study = optuna.create_study(
+                storage=storage, study_name=place.study, direction=direction, load_if_exists=True
+            )
+            _ = study.user_attrs  # of a damaged file they cannot be read
+        except (exc.SQLAlchemyError, KeyError, ValueError) as error:
+            raise _unusable(place, error) from error
         yield study
     finally:
         storage.close()

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
+from autoprompt.tuning.trained import TRIALS
 
+SEARCHED_ON = "searched_on"  # in the record: the prompt that was then found for the tuned model
 TOO_SURE = (
     "It is surer of itself than it is right (cross-entropy as it is, against that at the "
     "temperature that suits it): go by the order of its probabilities, not by their size"
@@ -46,6 +48,17 @@ def card_of(record: Mapping[str, Any]) -> str:
     ]
     for task in record["tasks"]:
         lines += _task(task)
+    if found := record.get(SEARCHED_ON):
+        lines += [
+            "## The prompt",
+            "",
+            "After the training, whose prompt and values are above, a prompt was searched for the "
+            "tuned model. `prompt.json` is that one; the other is `prompts/tuned_through.json`.",
+            "",
+            *_prompt(found),
+            "- `search/` holds what it scores, and the verdict",
+            "",
+        ]
     training = record["training"]
     lines += [
         "## Training",
@@ -54,6 +67,7 @@ def card_of(record: Mapping[str, Any]) -> str:
         f"{record['seconds']:.0f} s; the weights are {record['weights']}: tempered "
         f"cross-entropy on dev chose",
         f"- ended by: {training['reason']}",
+        *_trials(record),
         f"- learning rate {record['settings']['learning_rate']:g}, weight decay "
         f"{record['settings']['weight_decay']:g}, seed {record['settings']['seed']}",
         f"- versions: {', '.join(f'{name} {v}' for name, v in record['versions'].items())}",
@@ -75,16 +89,27 @@ def card_of(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def trials_of(record: Mapping[str, Any]) -> dict[str, int]:
+    """How many trials chose the numbers (`count`), and how many of them failed; {} for none."""
+    return dict(record["training"]["details"].get(TRIALS, {}))
+
+
+def _trials(record: Mapping[str, Any]) -> list[str]:
+    found = trials_of(record)
+    if not found:
+        return []
+    return [
+        f"- method, learning rate, steps and batch are the best of {found['count']} trials on dev "
+        f"({found['failed']} failed), whose time is in the seconds: the more trials, the brighter "
+        f"the side that dev's values are on"
+    ]
+
+
 def _task(task: Mapping[str, Any]) -> list[str]:
-    words = ", ".join(f"{label}: {' / '.join(own)}" for label, own in task["words"].items())
     lines = [
         f"## {task['name']}",
         "",
-        "```text",
-        task["template"].replace("```", "'''"),
-        "```",
-        "",
-        f"- label words: {words}",
+        *_prompt(task),
         f"- {task['examples']} labelled examples were seen (train and dev)",
         "",
         "| on | metric | value | 95 % interval | n |",
@@ -102,6 +127,12 @@ def _task(task: Mapping[str, Any]) -> list[str]:
     note = " The prompt alone, on the untuned model, is better." if task["is_worse"] else ""
     note += f" {TOO_SURE}." if task["is_too_sure"] else ""
     return [*lines, "", f"{brightness_of(judged)}.{note}", ""]
+
+
+def _prompt(record: Mapping[str, Any]) -> list[str]:
+    words = ", ".join(f"{label}: {' / '.join(own)}" for label, own in record["words"].items())
+    template = record["template"].replace("```", "'''")
+    return ["```text", template, "```", "", f"- label words: {words}"]
 
 
 def brightness_of(judged_on: str) -> str:

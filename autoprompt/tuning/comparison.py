@@ -17,6 +17,7 @@ from autoprompt.prompts import Prompt
 from autoprompt.runs import RunDirectory, prompt_file
 from autoprompt.scoring.metrics import Measure, Z
 from autoprompt.searching.verdict import NOT_SIGNIFICANT, WORSE
+from autoprompt.tuning.card import SEARCHED_ON, trials_of
 from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.retention import Retention
 from autoprompt.tuning.sources import SEED, baseline_file, verdict_of
@@ -50,6 +51,8 @@ class Row:
         needs: the directory of the tuned model that it needs; None where the base model serves.
         labels: of the task, in alphabetical order.
         dev_digest: which dev split; "" where that is not known.
+        weights: digest of those that the prompt is asked on; "" where that is not known.
+        bright: why the selection value is on the bright side; "" where it is not.
         doubt: what the run's verdict on test says against a searched prompt; "" for nothing.
     """
 
@@ -68,6 +71,8 @@ class Row:
     needs: Path | None = None
     labels: tuple[str, ...] = ()
     dev_digest: str = ""
+    weights: str = ""
+    bright: str = ""
     doubt: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,15 +122,18 @@ def on_one_split(rows: Sequence[Row], tuned: Sequence[Path]) -> list[Row]:
     A search scores its prompts on train and dev together; a tuning has fitted train. One on another
     dev split than the search's says nothing here, nor does one over folds.
     """
-    known: dict[tuple[str, str], Measure] = {}
+    known: dict[tuple[str, str, str, str], Measure] = {}
     for place in tuned:
-        for task in _record(place)["tasks"]:
-            found = task["before"].get(task["metric"])
+        record = _record(place)
+        for task in record["tasks"]:
+            found = task["before"].get(metric := task["metric"])
             if found and task["judged_on"] == DEV:
-                known[task["prompt"], task["splits"].get(DEV, "")] = Measure(**found)
+                dev = task["splits"].get(DEV, "")
+                known[task["prompt"], record["base"]["weights"], dev, metric] = Measure(**found)
     result = []
     for row in rows:
-        if row.needs is None and (key := (_digest_of(row), row.dev_digest)) in known:
+        key = (_digest_of(row), row.weights, row.dev_digest, row.metric)
+        if row.needs is None and key in known:
             row = replace(row, selection=known[key])
         result.append(row)
     return result
@@ -163,21 +171,21 @@ def recommendation(rows: Sequence[Row]) -> tuple[Row, str]:
             f"; but the model has become {chosen.retention.ratio:.1f} times as surprised by "
             f"ordinary text, so use it for this task alone"
         )
-    if chosen.parameters:
-        reason += "; dev chose its weights, so the value is on the bright side"
-    if chosen.name.startswith(SEARCHED):
-        reason += "; it is the best of many there, so the value is on the bright side"
+    if chosen.bright:
+        reason += f"; {chosen.bright}, so the value is on the bright side"
     if chosen.doubt:
         reason += f"; but {chosen.doubt}"
     if _on_different_dev(rows):
         reason += "; but the values rest on different dev splits, so do not rely on this"
+    if _in_different_metrics(rows):
+        reason += "; but the values are of different metrics, so do not rely on this"
     return chosen, reason
 
 
 def notes_on(rows: Sequence[Row]) -> list[str]:
     """What a careful reader should know of the rows."""
     found = []
-    if len({row.metric for row in rows}) > 1:
+    if _in_different_metrics(rows):
         found.append("the rows have different metrics; give all runs the same --metric")
     if len({row.test_digest for row in rows if row.test_digest}) > 1:
         found.append("the rows were measured on different test splits, and do not compare there")
@@ -201,6 +209,10 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
 
 def _on_different_dev(rows: Sequence[Row]) -> bool:
     return len({row.dev_digest for row in rows if row.dev_digest}) > 1
+
+
+def _in_different_metrics(rows: Sequence[Row]) -> bool:
+    return len({row.metric for row in rows}) > 1
 
 
 def size(count: int) -> str:
@@ -245,6 +257,8 @@ def _search_rows(place: Path) -> list[Row]:
                 needs=needs,
                 labels=tuple(sorted(prompt.verbalizer.labels)),
                 dev_digest=prompt.splits.get(DEV, ""),
+                weights=prompt.model.weights if prompt.model else "",
+                bright="" if expert else "it is the best of many there",
                 doubt="" if expert else DOUBTS.get(verdict["status"], ""),
             )
         )
@@ -267,6 +281,7 @@ def _tuned_rows(place: Path) -> list[Row]:
         )
         plan = record.get("plan", "single")
         how = "" if plan == "single" else f", {plan.split(' of ')[0]}"
+        how += ", before its search" if record.get(SEARCHED_ON) else ""
         which = f" ({task['name']})" if len(record["tasks"]) > 1 else ""
         metric = task["metric"]
         rows.append(
@@ -280,14 +295,25 @@ def _tuned_rows(place: Path) -> list[Row]:
                 parameters=record["parameters"],
                 seconds=float(record["seconds"]),
                 peak_memory=record["peak_memory"],
-                bytes_to_ship=record["bytes_to_ship"],
+                bytes_to_ship=record["bytes_to_ship"] // len(record["tasks"]),
                 examples=task["examples"],
                 needs=place,
                 labels=tuple(sorted(task["words"])),
                 dev_digest=task["splits"].get(DEV, ""),
+                weights=record["base"]["weights"],
+                bright=_brightness_of(task, record),
             )
         )
     return rows
+
+
+def _brightness_of(task: dict[str, Any], record: dict[str, Any]) -> str:
+    """Why a tuned model's selection value is on the bright side."""
+    trials = trials_of(record)
+    several = f", and the numbers are the best of {trials['count']} trials" if trials else ""
+    if task["judged_on"] == DEV:
+        return f"dev chose its weights{several}"
+    return f"the value is that of its folds' own models, each stopped by its fold{several}"
 
 
 def _record(place: Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Ensemble:
                 if self.tuned:
                     own = course.with_examples([replace(task, prompt=prompt)])
                     place = folder / f"member-{number}"
-                    members.append(own.train(of_member(settings, number), place))
+                    members.append(own.attempt(of_member(settings, number), place))
                 said = Scored(_predicted(course, prompt, task.dev), gold)
                 inverse = min(best_inverse_temperature(said), 1.0)
                 on_dev.append(at_temperature(said, inverse).log_probabilities)

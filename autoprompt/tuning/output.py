@@ -6,8 +6,10 @@
 | `adapter_config.json`, `adapter_model.safetensors` | a `peft` adapter |
 | `prompt.json` | the prompt; written last, so that it means all is there |
 | `prompts/NAME.json` | one for each task, where there are several |
+| `prompts/tuned_through.json` | the prompt of training, where `w>p` has found another one since |
 | `tuning.json` | what was done and measured |
 | `README.md` | the model card |
+| `search/` | the search on the tuned model, of strategy `w>p` |
 | `settings.json`, `checkpoints/` | of a run that is not finished |
 """
 
@@ -18,17 +20,21 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from autoprompt.errors import RunDirectoryError
-from autoprompt.files import write_json
-from autoprompt.runs import TUNED_PROMPT, TUNED_SETTINGS
+from autoprompt.files import write_atomically, write_json
+from autoprompt.prompts import ABOVE, BESIDE, Prompt
+from autoprompt.runs import TUNED_PROMPT, TUNED_RECORD, TUNED_SETTINGS
+from autoprompt.tuning.card import SEARCHED_ON, card_of
 from autoprompt.tuning.trainer import sweep
 
-RECORD = "tuning.json"
+SEARCH = "search"  # the run directory of a search on the tuned model
+TUNED_THROUGH = "tuned_through.json"  # the prompt that such a search has replaced
 
 
 class TunedDirectory:
@@ -38,10 +44,11 @@ class TunedDirectory:
         self.path = Path(path).absolute()
         self.checkpoints = self.path / "checkpoints"
         self.settings = self.path / TUNED_SETTINGS
-        self.record = self.path / RECORD
+        self.record = self.path / TUNED_RECORD
         self.prompt = self.path / TUNED_PROMPT
         self.prompts = self.path / "prompts"
         self.card = self.path / "README.md"
+        self.search = self.path / SEARCH
         self.database = self.path / "study.db"
 
     def check(self, resume: bool) -> None:
@@ -116,6 +123,24 @@ class TunedDirectory:
                 f"same input, or choose another --out"
             )
 
+    def replace_prompt(self, found: Prompt) -> None:
+        """Ship another prompt, which was found for the tuned model; the first one is kept beside.
+
+        Args:
+            found: of a search on the model that lies here.
+        """
+        assert found.model is not None
+        first = Prompt.load(self.prompt)
+        assert first.model is not None
+        self.prompts.mkdir(exist_ok=True)
+        replace(first, model=replace(first.model, name=ABOVE)).save(self.prompts / TUNED_THROUGH)
+        words = found.verbalizer.as_dict()
+        record = json.loads(self.record.read_text(encoding="utf-8"))
+        record[SEARCHED_ON] = {"prompt": found.digest, "template": found.shown, "words": words}
+        replace(found, model=replace(found.model, name=BESIDE)).save(self.prompt)
+        write_json(self.record, record)
+        write_atomically(self.card, card_of(record))
+
     def finish(self) -> None:
         """Remove what only an unfinished run needs."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -123,10 +148,10 @@ class TunedDirectory:
 
     def bytes_to_ship(self) -> int:
         """The size of what a user of the model needs: weights, tokenizer, configuration, prompt."""
-        left_out = {RECORD, "README.md", ".lock", "study.db", TUNED_SETTINGS}
+        left_out = {TUNED_RECORD, "README.md", ".lock", "study.db", TUNED_SETTINGS}
+        left_out |= {"checkpoints", "tracking", SEARCH}
         return sum(
             file.stat().st_size
             for file in self.path.rglob("*")
-            if file.is_file()
-            and file.relative_to(self.path).parts[0] not in {*left_out, "checkpoints", "tracking"}
+            if file.is_file() and file.relative_to(self.path).parts[0] not in left_out
         )

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from autoprompt.errors import InputError
+from autoprompt.errors import DivergedError, InputError
 from autoprompt.objective import Scored
 from autoprompt.seeding import derive_seed
 from autoprompt.tasks.examples import Example, label_counts
@@ -44,9 +43,9 @@ def over_seeds(count: int) -> Plan:
         for number in range(count):
             course.put(settings, start)
             course.say(f"Seed {number + 1} of {count}")
-            members.append(course.train(of_member(settings, number), folder / f"seed-{number}"))
+            members.append(course.attempt(of_member(settings, number), folder / f"seed-{number}"))
+        mean = _mean_of(members)
         best = min(members, key=lambda member: member.after)
-        mean = _mean_of([member.values for member in members])
         course.put(settings, mean)
         after = course.look()[DECIDES]
         averaged = after <= best.after
@@ -98,9 +97,9 @@ def over_folds(count: int) -> Plan:
             course.say(f"Fold {number + 1} of {count}")
             own = course.with_examples([cut[number] for cut in cuts])
             untuned.append(own.scores())
-            members.append(own.train(of_member(settings, number), folder / f"fold-{number}"))
+            members.append(own.attempt(of_member(settings, number), folder / f"fold-{number}"))
             scored.append(own.scores())
-        mean = _mean_of([member.values for member in members])
+        mean = _mean_of(members)
         course.put(settings, mean)
         everything = [replace(one, dev=(*one.learnt, *one.dev)) for one in course.assignments]
         of_mean = course.with_examples(everything).look()[DECIDES]
@@ -162,7 +161,7 @@ def of_member(settings: TuningSettings, number: int) -> TuningSettings:
 
 
 def divergence_of(kind: str, members: Sequence[Trained]) -> str:
-    """Which of several trainings diverged, each after a good checkpoint, and how; else ""."""
+    """Which of several trainings diverged, and how; "" for none."""
     return "; ".join(
         f"{kind} {number} of {len(members)}: {member.diverged}"
         for number, member in enumerate(members, start=1)
@@ -170,10 +169,19 @@ def divergence_of(kind: str, members: Sequence[Trained]) -> str:
     )
 
 
-def _mean_of(all_values: Sequence[Any]) -> dict[str, torch.Tensor]:
-    return {
-        name: torch.stack([values[name] for values in all_values]).mean(0) for name in all_values[0]
-    }
+def _mean_of(members: Sequence[Trained]) -> dict[str, torch.Tensor]:
+    """The mean of the values of those that did not fail.
+
+    Raises:
+        DivergedError: all failed.
+    """
+    good = [member.values for member in members if not member.failed]
+    if not good:
+        raise DivergedError(
+            f"all {len(members)} trainings diverged before they had helped, the first one so: "
+            f"{members[0].diverged}; lower the learning rate, with another --out"
+        )
+    return {name: torch.stack([values[name] for values in good]).mean(0) for name in good[0]}
 
 
 def _by_task(scored: Sequence[Sequence[Scored]]) -> tuple[Scored, ...]:

@@ -166,6 +166,7 @@ def _write_record(
         "plan": request.plan_name,
         # As a verdict has them: see `RunDirectory.neighbours_test_reads`.
         "test_digest": split_digest(read[0]) if read else "",
+        "test_digests": [split_digest(test) for test in read],
         "own_test_reads": int(bool(read)),
     }
     write_json(directory.record, record)

@@ -15,6 +15,7 @@ from autoprompt.files import write_json
 from autoprompt.objective import Scored
 
 DONE, VALUES = "done.json", "done.safetensors"
+TRIALS = "trials"  # in `Trained.details`: how many there were, and how many failed
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Trained:
         step: where it was best; 0 where tuning never helped.
         steps: how many were taken.
         reason: why it ended.
-        seconds: of training, the looks at dev included.
+        seconds: of training, the looks at dev included; of all trials, where there were some.
         history: each look at dev: step and measures.
         diverged: what went wrong, or "".
         details: of a plan of several trainings; "weights" says whose they are.
@@ -47,6 +48,11 @@ class Trained:
     details: Mapping[str, Any] = field(default_factory=dict)
     held_out: tuple[Scored, ...] = ()
     held_out_before: tuple[Scored, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it diverged before it had helped."""
+        return bool(self.diverged) and not self.step
 
     @property
     def weights(self) -> str:

@@ -127,6 +127,19 @@ class Course:
             DivergedError: the loss is not finite, and no checkpoint is better than the beginning.
             ScoringError: the untuned model's scores are not finite.
         """
+        trained = self.attempt(settings, folder)
+        if trained.failed:
+            raise DivergedError(
+                f"{trained.diverged}, before any checkpoint was better than the untuned model; "
+                f"lower the learning rate ({settings.rate:g}), with another --out"
+            )
+        return trained
+
+    def attempt(self, settings: TuningSettings, folder: Path) -> Trained:
+        """As `train`, but one that diverges before it has helped returns what it began with.
+
+        One of several trainings that fails so does not take the others with it.
+        """
         module = self._module(settings)
         if (finished := Trained.saved_in(folder)) is not None:
             set_values(module, finished.values)
@@ -188,11 +201,6 @@ class Course:
         helped = state.best_model_checkpoint is not None and after < before - SAME
         if not helped:
             set_values(module, start)
-            if diverged:
-                raise DivergedError(
-                    f"{diverged}, before any checkpoint was better than the untuned model; lower "
-                    f"the learning rate ({settings.rate:g}), with another --out"
-                )
         reason = STEPS if state.global_step >= settings.steps else PATIENCE
         return Trained(
             values=values_of(module),

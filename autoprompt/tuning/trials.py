@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +21,19 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprompt.errors import DivergedError, InputError, ModelError, ScoringError, SearchError
+from autoprompt.files import digest
+from autoprompt.runs import RunDirectory
+from autoprompt.searching.addresses import Address
+from autoprompt.searching.storage import Place
 from autoprompt.seeding import derive_seed
+from autoprompt.sharing import place_beside
+from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.settings import LEARNING_RATES, TuningSettings
 from autoprompt.tuning.storage import tuning_study
 from autoprompt.tuning.trained import Trained
 from autoprompt.tuning.training import Say, silent
 
-NUMBER, SETTINGS = "number", "settings"
+NUMBER, SETTINGS, SECONDS, FAILURE = "number", "settings", "seconds", "failure"
 WIDER = 10.0  # times higher or lower than the method's own learning rate
 STEPS = (50, 100, 200, 400)  # those below what is asked for, and that
 BATCHES = (4, 8, 16, 32)
@@ -36,20 +43,35 @@ Run = Callable[[TuningSettings, Path], Trained]
 
 
 @dataclass(frozen=True)
+class Best:
+    """What the trials came to.
+
+    Attributes:
+        settings: with the lowest tempered cross-entropy on dev.
+        folder: that they were trained in.
+        seconds: of all trials, the failed ones too.
+        failed: how many did.
+    """
+
+    settings: TuningSettings
+    folder: Path
+    seconds: float
+    failed: int
+
+
+@dataclass(frozen=True)
 class Trials:
     """A search for hyper-parameters.
 
     Attributes:
         count: how many trials.
         methods: that a trial may choose from; one of them leaves no choice.
-        database: the storage: the run's, where the prompt comes from one.
-        name: of the study in that storage.
+        place: of the study: in the run's storage, where the prompt comes from a run.
     """
 
     count: int
     methods: tuple[str, ...]
-    database: Path
-    name: str
+    place: Place
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -62,24 +84,23 @@ class Trials:
         run: Run,
         identity: dict[str, Any],
         say: Say = silent,
-    ) -> tuple[TuningSettings, Path]:
+    ) -> Best:
         """Run what is missing of the trials.
 
         Args:
-            settings: where trials begin: the first one has just these.
+            settings: where trials begin: the first one has just these, with the first of `methods`
+                where their own is none of them.
             folder: each trial has one of its own in it.
             run: trains with some settings in a folder.
             identity: what the study depends on.
             say: takes lines about the progress.
 
-        Returns:
-            The settings with the lowest tempered cross-entropy on dev, and the folder that they
-            were trained in.
-
         Raises:
             SearchError: every trial failed.
         """
-        with tuning_study(self.database, self.name, identity) as study:
+        if settings.method not in self.methods:
+            settings = settings.with_(method=self.methods[0])
+        with tuning_study(self.place, identity) as study:
             for number in range(self.count):
                 if number not in _finished(study):
                     say(f"Trial {number + 1} of {self.count}")
@@ -89,12 +110,18 @@ class Trials:
             if best is None:
                 raise SearchError(
                     f"every trial of the tuning failed, the last one so: "
-                    f"{study.trials[-1].user_attrs.get('failure')}"
+                    f"{study.trials[-1].user_attrs.get(FAILURE)}"
                 )
-            number = best.user_attrs[NUMBER]
+            number, own = best.user_attrs[NUMBER], range(self.count)
             value = f"tempered cross-entropy {best.value:.4f} on dev"
             say(f"The best trial is number {number + 1}: {value}")
-            return TuningSettings(**best.user_attrs[SETTINGS]), folder / f"trial-{number}"
+            ended = [trial for trial in study.trials if trial.user_attrs.get(NUMBER) in own]
+            return Best(
+                TuningSettings(**best.user_attrs[SETTINGS]),
+                folder / f"trial-{number}",
+                sum(trial.user_attrs.get(SECONDS, 0.0) for trial in ended),
+                sum(FAILURE in trial.user_attrs for trial in ended),
+            )
 
     def _best(self, study: Study) -> FrozenTrial | None:
         done = [
@@ -126,12 +153,15 @@ class Trials:
         trial.set_user_attr(NUMBER, number)
         chosen = settings if number == 0 else self._proposal(trial, settings)
         trial.set_user_attr(SETTINGS, chosen.to_dict())
+        began = time.monotonic()
         try:
             trained = run(chosen, folder / f"trial-{number}")
         except (DivergedError, ScoringError, ModelError) as error:
-            trial.set_user_attr("failure", str(error))
+            trial.set_user_attr(SECONDS, time.monotonic() - began)
+            trial.set_user_attr(FAILURE, str(error))
             study.tell(trial, state=TrialState.FAIL)
             return
+        trial.set_user_attr(SECONDS, trained.seconds)
         study.tell(trial, trained.after if math.isfinite(trained.after) else 1e6)
 
     def _proposal(self, trial: Trial, settings: TuningSettings) -> TuningSettings:
@@ -148,6 +178,20 @@ class Trials:
         return settings.with_(method=method, learning_rate=rate, steps=steps, batch=batch)
 
 
+def trials_place(directory: TunedDirectory, run: Path | None, storage: str) -> Place:
+    """Where the study of a tuning's trials is.
+
+    Args:
+        directory: of the tuned model; two of one name have studies of their own.
+        run: of the prompt, in whose storage it is; by default in the directory itself.
+        storage: URL of that, where the run does not know its password.
+    """
+    name = f"tuning {directory.path.name} {digest(str(directory.path))[:8]}"
+    if run is not None:
+        return place_beside(RunDirectory(run), name, storage)
+    return Place(Address.of_file(directory.database), name, str(directory.path))
+
+
 def _finished(study: Study) -> set[int]:
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
     # A zombie that was failed has no failure of its own: it runs again.
@@ -155,5 +199,5 @@ def _finished(study: Study) -> set[int]:
         trial.user_attrs[NUMBER]
         for trial in ended
         if NUMBER in trial.user_attrs
-        and (trial.state == TrialState.COMPLETE or "failure" in trial.user_attrs)
+        and (trial.state == TrialState.COMPLETE or FAILURE in trial.user_attrs)
     }

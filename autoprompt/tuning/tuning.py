@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from autoprompt.errors import DivergedError, InputError, UnknownNameError
 from autoprompt.files import digest
 from autoprompt.models.transformer import TransformerModel
+from autoprompt.prediction import check_prompt_fits
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning.lessons import Assignment
@@ -24,7 +26,7 @@ from autoprompt.tuning.processes import is_main, processes
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
 from autoprompt.tuning.shipping import ship
-from autoprompt.tuning.trained import Trained
+from autoprompt.tuning.trained import TRIALS, Trained
 from autoprompt.tuning.training import (
     TRACKERS,
     Course,
@@ -142,6 +144,7 @@ def tune(
         RunDirectoryError: `out` is in use, or holds something else.
         InputError: a task has no train or dev examples, or the request is otherwise unfit.
         ModelError: the model lacks what the method trains.
+        PromptError: a prompt is of another model.
         DivergedError: the loss became NaN or infinite. Where a checkpoint was better than the
             untuned model, `out` holds it.
     """
@@ -152,6 +155,7 @@ def tune(
     job = _Job(request, fresh, say)
     with directory.locked() if is_main() else contextlib.nullcontext():
         if is_main():
+            directory.check(resume)  # again: another process may have ended it while we loaded
             directory.begin(request.identity(job.model.identity.weights))
         with _tracking_in(directory, request.report_to):
             trained = job.train(directory.checkpoints)
@@ -177,6 +181,8 @@ class _Job:
     def __init__(self, request: Request, fresh: Fresh, say: Say) -> None:
         self.request, self._fresh, self._say = request, fresh, say
         self.model = fresh()
+        for one in request.assignments:
+            check_prompt_fits(one.prompt, self.model)
         forget_peak(self.model.module.device.type)
         self.untuned: Sequence[dict[str, Measure]] = [
             measures_of(scores_of(self.model, one.prompt, one.dev)) for one in request.assignments
@@ -187,16 +193,16 @@ class _Job:
     def train(self, folder: Path) -> Trained:
         """The best settings, where they are searched, and the plan with them."""
         trials = self.request.trials
-        place = folder
         if trials is not None:
             identity = {**self.request.identity(self._base.weights), "study": "tuning"}
-            settings, place = trials.best(
-                self.request.settings, folder, self._tried, identity, self._say
-            )
-            self.request = replace(self.request, settings=settings)
+            best = trials.best(self.request.settings, folder, self._tried, identity, self._say)
+            self.request = replace(self.request, settings=best.settings)
             self.model = self._fresh()
-            self.method = self._attached(settings)
-        return self._planned(self.request.settings, place)
+            self.method = self._attached(best.settings)
+            trained = self._planned(best.settings, best.folder)
+            details = {**trained.details, TRIALS: {"count": trials.count, "failed": best.failed}}
+            return replace(trained, details=details, seconds=best.seconds)
+        return self._planned(self.request.settings, folder)
 
     def elsewhere(self, trained: Trained, directory: TunedDirectory) -> TuningResult:
         """What a process knows that does not write."""
@@ -236,6 +242,8 @@ def _tracking_in(directory: TunedDirectory, report_to: Sequence[str]) -> Iterato
         place.mkdir(parents=True, exist_ok=True)
         added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
+    if "wandb" in report_to and (loaded := sys.modules.get("wandb")):
+        loaded.teardown()  # it has read the environment as it was
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Ways without a prompt: TF-IDF, sentence embeddings, and a new head on the whole model.
 
-Each one gets what a tuning gets: train to fit, dev to choose its one number by.
+Each one gets what a tuning gets, train and dev, and a little more: a classifier on features chooses
+its one number on dev and is then fitted on both. A new head stops by plain cross-entropy on dev.
 """
 
 from __future__ import annotations

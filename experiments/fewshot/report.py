@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from autoprompt.searching.verdict import holm
 from experiments.fewshot.methods import METHODS
+from experiments.fewshot.paired import accuracies, compared
 
 DEFAULT = "+ label words, listed"
 HEAD = """# What each ingredient is worth, on few-shot tasks
@@ -43,16 +43,8 @@ def write(rows: Sequence[dict[str, Any]], phase: str, folder: Path) -> None:
     for method in methods:
         lines.append(_line(method, [r for r in rows if r["method"] == method], tasks))
     lines += ["", f"## Less the default ({DEFAULT}), paired by task and draw", ""]
-    lines += ["| method | mean difference | 95 % interval | p, Holm | n |", "|---|---|---|---|---|"]
-    compared = {method: _paired(rows, method, DEFAULT) for method in methods}
-    compared = {method: found for method, found in compared.items() if len(found) > 1}
-    p_values = holm([_p_value(found) for found in compared.values()])
-    for (method, found), p_value in zip(compared.items(), p_values, strict=True):
-        low, high = _interval(found)
-        lines.append(
-            f"| {method} | {found.mean():+.3f} | [{low:+.3f}, {high:+.3f}] | {p_value:.3f} | "
-            f"{len(found)} |"
-        )
+    ways = {name: accuracies(r for r in rows if r["method"] == name) for name in methods}
+    lines += compared(ways, DEFAULT)
     (folder / "RESULTS.md").write_text("\n".join(lines) + "\n")
     ordered = sorted(rows, key=lambda r: (r["method"], r["task"], r["draw"]))
     (folder / "results.json").write_text(json.dumps(ordered, indent=1) + "\n")
@@ -89,28 +81,3 @@ def _line(method: str, rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> 
         f"| {method} | {' | '.join(cells)} | {mean:.3f} | {lift:+.3f} | {kept:.0%} | "
         f"{forwards:,.0f} | {seconds:.0f} |"
     )
-
-
-def _paired(rows: Sequence[dict[str, Any]], method: str, other: str) -> Any:
-    known = {(r["task"], r["draw"]): r["accuracy"] for r in rows if r["method"] == other}
-    return np.array(
-        [
-            row["accuracy"] - known[row["task"], row["draw"]]
-            for row in rows
-            if row["method"] == method and (row["task"], row["draw"]) in known and method != other
-        ]
-    )
-
-
-def _p_value(values: Any) -> float:
-    """Two-sided, of a paired t-test; differences that are all 0 tell nothing."""
-    from scipy.stats import ttest_1samp
-
-    return float(ttest_1samp(values, 0.0).pvalue) if values.any() else 1.0
-
-
-def _interval(values: Any) -> tuple[float, float]:
-    from scipy.stats import t
-
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)

@@ -194,3 +194,30 @@ def test_a_search_that_keeps_nothing_has_no_place_for_trackers(task: Path, space
 def test_the_command_line_names_the_trackers() -> None:
     told = " ".join(autoprompt("search", "--help").out.split())
     assert ", ".join(TRACKERS) in told
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tuning_tells_of_its_looks(run: Path, task: Path, tmp_path: Path, name: str) -> None:
+    """`transformers` does the telling; where to is ours: beside the model, and nowhere else."""
+    needs(name)
+    before = {path.name for path in Path.cwd().iterdir()}
+    numbers = ("--steps", 4, "--evaluate-every", 2, "--seed", 1)
+    given = ("--task", task, "--out", tmp_path / "out", "--report-to", name)
+    done = autoprompt("tune", run, *given, *numbers)
+    assert done.code == 0, done.err
+    place = tmp_path / "out" / "tracking"
+    assert {path.name for path in Path.cwd().iterdir()} == before
+    if name == "tensorboard":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+            events = EventAccumulator(str(place / "tensorboard")).Reload()
+        steps = [event.step for event in events.Scalars("eval/tempered_cross_entropy")]
+        assert steps[:2] == [2, 4]
+    elif name == "mlflow":
+        with sqlite3.connect(place / "mlflow.db") as database:
+            rows = database.execute("SELECT step FROM metrics WHERE key LIKE 'eval%' ORDER BY step")
+            assert {2, 4} <= {step for (step,) in rows}
+    else:
+        assert list(place.glob("wandb/offline-run-*"))

@@ -67,7 +67,9 @@ def test_trials_stand_in_the_runs_storage(run: Path, tune: Callable[..., Ended])
     ended = tune("--tune-trials", 2, out="trials")
     assert ended.code == 0, ended.err
     names = optuna.get_all_study_names(f"sqlite:///{run / 'study.db'}")
-    assert sorted(names) == ["autoprompt", "tuning trials"]
+    first, second = sorted(names)
+    assert first == "autoprompt"
+    assert second.startswith("tuning trials ")
 
 
 @pytest.mark.slow
@@ -95,7 +97,23 @@ def test_a_search_on_the_tuned_model(
         assert row["bytes_to_ship"] > tuned["bytes_to_ship"]
         assert row["examples"] == tuned["examples"]
         assert row["retention"] == tuned["retention"]
-    assert {row["selection"]["n"] for row in rows} == {96}
+    assert {row["selection"]["n"] for row in rows} == {64}  # dev: the model has learnt train
+    assert tuned["name"] == "full, through the expert prompt, before its search"
+    config = json.loads((out / "search" / "config.json").read_text())
+    assert config["sizes"]["dev"] == 64
+    assert "selected on dev alone" in ended.err
+    # The card and the record tell of both prompts, and both are there.
+    found = record(out)
+    assert found["searched_on"]["prompt"] == best.digest  # type: ignore[index]
+    card = (out / "README.md").read_text()
+    assert best.shown in card
+    first = Prompt.load(out / "prompts" / "tuned_through.json")
+    assert first.digest == found["tasks"][0]["prompt"]  # type: ignore[index]
+    assert first.shown in card
+    assert autoprompt("predict", out / "prompts" / "tuned_through.json", "--data", "-",
+                      stdin=b"a good film\n").code == 0  # fmt: skip
+    verdict = json.loads((out / "search" / "verdict.json").read_text())
+    assert verdict["test_reads"] == 2  # the tuning's and its own
 
 
 @pytest.mark.slow
@@ -136,6 +154,7 @@ def test_examples_of_the_runs_test_are_not_tuned_on(run: Path, task: Path, tmp_p
         (["--strategy", "p"], "give --ensemble"),
         (["--strategy", "w>p"], "name the search space with --space"),
         (["--space", "sentiment"], "leave --space out"),
+        (["--strategy", "w>p", "--space", "sentiment", "--folds", "2"], "leave --folds out"),
         (["--ensemble", "2"], "give some (--unlabelled FILE)"),
         (["--ensemble", "-1"], "two prompts at least, not -1"),
         (["--folds", "2", "--seeds", "2"], "exclude each other"),

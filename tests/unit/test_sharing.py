@@ -10,7 +10,7 @@ import pytest
 from autoprompt.errors import InputError, RunDirectoryError, StorageError
 from autoprompt.runs import RunDirectory
 from autoprompt.searching.storage import STUDY
-from autoprompt.sharing import Plan, check_grace, place_to_join, run_place
+from autoprompt.sharing import Plan, check_grace, place_beside, place_to_join, run_place
 
 URL = "postgresql://me:secret@host/db"
 
@@ -37,6 +37,10 @@ def test_a_run_on_a_server_notes_where_without_the_password(run: RunDirectory) -
     assert run_place(run, URL) == place  # a resumed run finds its study
     joined, directory = place_to_join(str(run.path), URL)
     assert joined == place
+    other = place_beside(run, "tuning", URL)  # as a tuning's trials are kept
+    assert (other.address, other.study) == (place.address, "tuning")
+    with pytest.raises(StorageError, match="give the whole URL"):
+        place_beside(run, "tuning", "")
     assert directory is not None
     assert directory.path == run.path
 

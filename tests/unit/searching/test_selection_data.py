@@ -24,6 +24,13 @@ def task(train: int, dev: int, labels: int = 2) -> Task:
     return Task("t", ("text",), names, "accuracy", split("a", train), split("b", dev), ())
 
 
+def test_train_does_not_select_for_a_model_that_was_fitted_to_it() -> None:
+    data = SelectionData.of(task(32, 32), seed=0, cross_fits=False)
+    assert data.examples == data.dev
+    assert data.fit_count == data.judges_from(label_fitted=True) == 0
+    assert len(data.fit) == 32  # label words are fitted on it all the same
+
+
 def test_all_of_a_small_task_is_used() -> None:
     data = SelectionData.of(task(32, 32), seed=0)
     assert len(data.examples) == 64

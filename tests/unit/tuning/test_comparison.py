@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoprompt.errors import InputError, RunDirectoryError
+from autoprompt.files import write_json
 from autoprompt.scoring.metrics import Measure, wilson
 from autoprompt.tuning.comparison import (
     EXPERT,
@@ -15,6 +16,7 @@ from autoprompt.tuning.comparison import (
     Row,
     notes_on,
     of_one_task,
+    on_one_split,
     recommendation,
     rows_of,
     size,
@@ -46,11 +48,12 @@ def test_the_simplest_within_one_standard_error_is_recommended() -> None:
 
 
 def test_clearly_better_tuning_is_recommended() -> None:
-    prompt, tuned = row("prompt", 70), row("tuned", 90, parameters=9, bytes_to_ship=90_000_000)
+    given = {"parameters": 9, "bytes_to_ship": 90_000_000, "bright": "dev chose its weights"}
+    prompt, tuned = row("prompt", 70), row("tuned", 90, **given)
     chosen, reason = recommendation([prompt, tuned])
     assert chosen is tuned
     assert "the best accuracy 0.900 on the selection data, the next one 0.700" in reason
-    assert "dev chose its weights" in reason
+    assert "dev chose its weights, so the value is on the bright side" in reason
     assert "surprised" not in reason
 
 
@@ -58,6 +61,30 @@ def test_a_model_that_forgets_is_named() -> None:
     tuned = row("tuned", 90, parameters=9, retention=Retention(10.0, 34.0))
     _, reason = recommendation([row("prompt", 70), tuned])
     assert "3.4 times as surprised by ordinary text" in reason
+
+
+def test_a_value_is_taken_from_a_tuning_of_the_same_model_alone(tmp_path: Path) -> None:
+    """Expert prompts are the same for all models, and so are draws of the same seed."""
+    for name in ("first", "second"):
+        verdict = {"baseline_prompt": "seed", "winner_prompt": "winner"}
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "verdict.json", verdict)
+    task = {
+        "prompt": "seed",
+        "metric": "accuracy",
+        "judged_on": "dev",
+        "splits": {"dev": "d"},
+        "before": {"accuracy": {"value": 0.9, "n": 50, "low": 0.8, "high": 1.0}},
+    }
+    record = {"base": {"weights": "second"}, "tasks": [task]}
+    (tmp_path / "tuned").mkdir()
+    write_json(tmp_path / "tuned" / "tuning.json", record)
+    rows = [
+        replace(row(EXPERT, 60), place=tmp_path / name, weights=name, dev_digest="d")
+        for name in ("first", "second")
+    ]
+    found = on_one_split(rows, [tmp_path / "tuned"])
+    assert [one.selection.value for one in found] == [0.6, 0.9]
 
 
 def test_test_values_do_not_recommend() -> None:
@@ -83,7 +110,10 @@ def test_rows_of_one_task_are_compared() -> None:
 
 
 def test_a_searched_prompt_is_recommended_with_its_verdict() -> None:
-    searched = row(SEARCHED, 90, doubt="on test it was worse than the best seed prompt")
+    bright = "it is the best of many there"
+    searched = row(
+        SEARCHED, 90, bright=bright, doubt="on test it was worse than the best seed prompt"
+    )
     chosen, reason = recommendation([row(EXPERT, 70), searched])
     assert chosen is searched
     assert reason.endswith("on the bright side; but on test it was worse than the best seed prompt")
@@ -103,6 +133,7 @@ def test_notes_tell_what_does_not_compare() -> None:
     other = replace(row("b", 6, n=50, test_digest="u"), metric="macro_f1")
     assert "best of its search's seeds" in notes_on([row(EXPERT, 5)])[0]
     notes = notes_on([row("a", 5), other])
+    assert "different metrics, so do not rely on this" in recommendation([row("a", 5), other])[1]
     assert len(notes) == 3
     assert "different test splits" in notes[1]
 

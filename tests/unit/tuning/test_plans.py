@@ -18,15 +18,20 @@ from autoprompt.models.gradients import LabelLoss
 from autoprompt.models.loading import load_model
 from autoprompt.models.transformer import TransformerModel
 from autoprompt.prediction import Predictor
+from autoprompt.runs import RunDirectory
+from autoprompt.searching.addresses import Address
+from autoprompt.searching.storage import Place
 from autoprompt.tasks.examples import Example, split_digest
 from autoprompt.tuning import plans
+from autoprompt.tuning.comparison import rows_of
 from autoprompt.tuning.ensemble import Ensemble, cross_entropy, mixed, mixture_weights
 from autoprompt.tuning.measuring import DECIDES, measures_of, scores_of
+from autoprompt.tuning.output import TunedDirectory
 from autoprompt.tuning.plans import folds_of, over_folds, over_seeds
 from autoprompt.tuning.results import TuningResult
 from autoprompt.tuning.settings import TuningSettings
-from autoprompt.tuning.training import Course
-from autoprompt.tuning.trials import Trials
+from autoprompt.tuning.training import Course, Plan
+from autoprompt.tuning.trials import Trials, trials_place
 from autoprompt.tuning.tuning import Request, tune
 
 SETTINGS = TuningSettings(steps=10, batch=16, evaluate_every=5, learning_rate=3e-3)
@@ -128,15 +133,64 @@ def test_a_mean_of_folds_that_is_worse_than_they_are_is_told(
     assert trained.weights == "the mean over 2 folds, which is worse than they are"
 
 
-def test_a_fold_that_diverges_is_told(tuned: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = LabelLoss.expected, iter(range(1, 10_000))
+@pytest.fixture
+def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets the loss of some steps, counted over all trainings, be NaN."""
 
-    def expected(self: LabelLoss, *given: torch.Tensor) -> torch.Tensor:
-        return original(self, *given) * (float("nan") if next(calls) == 18 else 1.0)
+    def arrange(*steps: int) -> None:
+        original, calls = LabelLoss.expected, iter(range(1, 10_000))
 
-    monkeypatch.setattr(LabelLoss, "expected", expected)
+        def expected(self: LabelLoss, *given: torch.Tensor) -> torch.Tensor:
+            return original(self, *given) * (float("nan") if next(calls) in steps else 1.0)
+
+        monkeypatch.setattr(LabelLoss, "expected", expected)
+
+    return arrange
+
+
+def test_a_fold_that_diverges_is_told(tuned: Tune, breaks_at: Callable[..., None]) -> None:
+    breaks_at(18)
     with pytest.raises(DivergedError, match=r"^fold 2 of 2: .* at step 8; .* mean over 2 folds"):
         tuned(plan=over_folds(2))
+
+
+@pytest.mark.parametrize(("plan", "kind"), [(over_seeds, "seed"), (over_folds, "fold")])
+def test_a_training_that_diverges_at_once_leaves_the_others(
+    tuned: Tune,
+    breaks_at: Callable[..., None],
+    tmp_path: Path,
+    plan: Callable[..., Plan],
+    kind: str,
+) -> None:
+    breaks_at(12)  # the second step of the second training, before any look
+    with pytest.raises(DivergedError, match=rf"^{kind} 2 of 3: .* at step 2; .*holds the last"):
+        tuned(plan=plan(3))
+    assert Predictor(tmp_path / "out").predict(["a good film"])
+    details = json.loads((tmp_path / "out" / "tuning.json").read_text())["training"]["details"]
+    each, mean = details[f"{DECIDES}_of_each"], details[f"{DECIDES}_of_the_mean"]
+    assert min(each[0], each[2]) < each[1]  # the second one is as it began
+    assert mean < each[1]
+
+
+def test_when_all_trainings_diverge_at_once_there_is_no_model(
+    tuned: Tune, breaks_at: Callable[..., None], tmp_path: Path
+) -> None:
+    breaks_at(1, 2)
+    with pytest.raises(DivergedError, match=r"all 2 trainings diverged .* lower the learning rate"):
+        tuned(plan=over_seeds(2))
+    assert not (tmp_path / "out" / "prompt.json").exists()
+
+
+def test_a_member_that_diverges_at_once_is_mixed_as_it_began(
+    tuned: Tune, breaks_at: Callable[..., None], tmp_path: Path
+) -> None:
+    breaks_at(2)
+    ensemble = Ensemble(members(), True, unlabelled())  # type: ignore[arg-type]
+    with pytest.raises(DivergedError, match=r"^member 1 of 2: .* at step 2"):
+        tuned(plan=ensemble.plan(), plan_name=ensemble.name)
+    details = json.loads((tmp_path / "out" / "tuning.json").read_text())["training"]["details"]
+    first, second = (member["weight"] for member in details["members"])
+    assert first < second
 
 
 def test_too_few_examples_for_so_many_folds(tuned: Tune) -> None:
@@ -148,7 +202,7 @@ def test_too_few_examples_for_so_many_folds(tuned: Tune) -> None:
 
 
 def trials_of(database: Path, count: int = 3, methods: tuple[str, ...] = ("full",)) -> Trials:
-    return Trials(count, methods, database, "tuning out")
+    return Trials(count, methods, Place(Address.of_file(database), "tuning out", str(database)))
 
 
 def test_trials_begin_with_what_was_given_and_ship_the_best(tuned: Tune, tmp_path: Path) -> None:
@@ -165,6 +219,32 @@ def test_trials_begin_with_what_was_given_and_ship_the_best(tuned: Tune, tmp_pat
     assert not (result.out / "checkpoints").exists()
     record = json.loads((result.out / "tuning.json").read_text())
     assert record["settings"] == result.settings.to_dict()
+    # What they took is told, and that they were several.
+    assert record["training"]["details"]["trials"] == {"count": 3, "failed": 0}
+    seconds = [trial.user_attrs["seconds"] for trial in study.trials]
+    assert record["seconds"] == pytest.approx(sum(seconds), abs=1e-3)
+    assert "best of 3 trials on dev (0 failed)" in (result.out / "README.md").read_text()
+    (row,) = rows_of(result.out)
+    assert "best of 3 trials" in row.bright
+
+
+def test_trials_have_the_methods_that_were_named_alone(tuned: Tune, tmp_path: Path) -> None:
+    database = tmp_path / "study.db"
+    result = tuned(trials=trials_of(database, 2, ("bitfit",)))
+    study = optuna.load_study(study_name="tuning out", storage=f"sqlite:///{database}")
+    assert {trial.user_attrs["settings"]["method"] for trial in study.trials} == {"bitfit"}
+    assert result.settings.method == "bitfit"
+
+
+def test_trials_lie_in_the_runs_storage_under_a_name_of_their_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    directories = [TunedDirectory(tmp_path / name / "out") for name in ("one", "two")]
+    one, two = (trials_place(directory, run, "") for directory in directories)
+    assert str(one.address) == str(two.address) == str(run / "study.db")
+    assert one.study != two.study
+    assert one.study.startswith("tuning out ")
+    alone = trials_place(directories[0], None, "")
+    assert (str(alone.address), alone.study) == (str(directories[0].database), one.study)
 
 
 @pytest.mark.slow
@@ -303,7 +383,13 @@ def test_several_tasks_are_learnt_by_one_model(
         name="the other/one",
         prompt=prompt("{mask} film : {text}", neg=["bad"], pos=["good"]),
     )
-    result = tune(Request((assignment(), other), SETTINGS), fresh, tmp_path / "out")
+    tests = (examples(20, seed=7), examples(20, seed=8))
+    given = Request((assignment(), other), SETTINGS, tests=tests)
+    result = tune(given, fresh, tmp_path / "out")
+    # Each reads its own test split, and ships a part of the bytes.
+    beside = RunDirectory(tmp_path / "run")
+    assert [beside.neighbours_test_reads(split_digest(test)) for test in tests] == [1, 1]
+    assert [row.bytes_to_ship for row in rows_of(result.out)] == [result.bytes_to_ship // 2] * 2
     assert [task.name for task in result.tasks] == ["tiny", "the other/one"]
     names = sorted(path.name for path in (result.out / "prompts").iterdir())
     assert names == ["1_tiny.json", "2_the_other_one.json"]

@@ -21,6 +21,7 @@ from autoprompt.errors import (
     DivergedError,
     InputError,
     ModelError,
+    PromptError,
     RunDirectoryError,
     ScoringError,
 )
@@ -328,6 +329,36 @@ def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return arrange
 
 
+def test_a_prompt_of_another_model_is_refused(
+    fresh: Callable[[str], TransformerModel], tmp_path: Path
+) -> None:
+    other, bare = fresh("roberta"), prompt()
+    tokens = other.encoder.record(bare.frame, bare.verbalizer.all_words)
+    one = assignment(prompt=replace(bare, model=other.identity, tokens=tokens))
+    with pytest.raises(PromptError, match=r"use the model it names"):
+        tune(Request((one,), SETTINGS), lambda: fresh("bert"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tuning_that_another_process_ended_meanwhile_is_left_alone(
+    fresh: Callable[[str], TransformerModel], tmp_path: Path
+) -> None:
+    """Two resume at once: the one that loads longer comes to a finished model."""
+    out, given = tmp_path / "out", Request((assignment(),), replace(SETTINGS, learning_rate=3e-3))
+    out.mkdir()
+    (out / "settings.json").write_text(
+        json.dumps(given.identity(fresh("bert").identity.weights)), encoding="utf-8"
+    )
+
+    def slow() -> TransformerModel:
+        tune(given, lambda: fresh("bert"), out, resume=True)
+        return fresh("bert")
+
+    with pytest.raises(RunDirectoryError, match="no unfinished tuning"):
+        tune(given, slow, out, resume=True)
+    assert Predictor(out).predict(["a good film"])
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(
     tuned: Tune, tmp_path: Path, breaks_at: Callable[[int], None]
 ) -> None:
@@ -529,6 +560,7 @@ def test_the_public_function(
         ({"folds": 2, "seeds": 2}, "exclude each other"),
         ({"ensemble": 2}, "give some"),
         ({"unlabelled": texts}, "want a use"),
+        ({"mlm_weight": 0.1}, "wants unlabelled texts"),
         ({"ensemble": 2, "unlabelled": texts}, "run directory"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -536,5 +568,7 @@ def test_the_public_function(
     record = json.loads((tmp_path / "out" / "tuning.json").read_text())
     beside = RunDirectory(tmp_path / "run")
     assert beside.neighbours_test_reads(record["test_digest"]) == 1
+    aided = ap.tune(given, task, tmp_path / "aided", steps=5, mlm_weight=0.1, unlabelled=texts)
+    assert aided.settings.mlm_weight == 0.1
     averaged = ap.tune(given, task, tmp_path / "folds", folds=2, steps=5)
     assert averaged.trained.weights == "the mean over 2 folds"

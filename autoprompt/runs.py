@@ -222,7 +222,7 @@ class RunDirectory:
                 continue
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-                if test_digest in record.get("test_digests", [record["test_digest"]]):
+                if test_digest in (record["test_digest"], *record.get("test_digests", [])):
                     count += int(record["own_test_reads"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a foreign or damaged file is no evidence

@@ -26,6 +26,7 @@ from autoprompt.searching.records import Record
 from autoprompt.searching.selection import Selection, select
 from autoprompt.searching.study import StudyLoop
 from autoprompt.searching.trials import Outcome
+from autoprompt.tasks.examples import label_counts
 
 log = logging.getLogger("autoprompt")
 
@@ -67,7 +68,8 @@ class Session:
                 f"{len(left_out)} candidate words are several tokens for this model and are left "
                 f"out: {', '.join(left_out[:12])}{', ...' if len(left_out) > 12 else ''}"
             )
-        if not self.runner.data.fit_count:
+        data = self.runner.data
+        if not data.fit_count and min(label_counts(data.fit).values()) < 2:
             self.note("a label has a single train example: prompts are compared on dev alone")
         if not self.runner.scorer.model.encoder.exact:
             self.note("this tokenizer joins text differently around a mask: prompts are ids-only")

@@ -8,6 +8,7 @@ expert's prompt (after BetterTogether, Soylu et al. 2024, which alternates the t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def tune(
         InputError: the request is unfit, or `out` is in use (`RunDirectoryError`).
         DivergedError: the loss became NaN or infinite.
     """
+    known = [field.name for field in fields(TuningSettings)]
+    if strange := [name for name in numbers if name not in known]:
+        raise UnknownNameError("setting of a tuning", strange[0], known)
     settings = TuningSettings(method=method, **numbers)
     check_plan(folds, seeds, ensemble, bool(unlabelled))
     if unlabelled and not (ensemble or settings.mlm_weight):

@@ -26,7 +26,7 @@ def print_tuning(
 
 def _lines(result: TuningResult, out: str) -> list[str]:
     """What came out, for people."""
-    from autoprompt.tuning.card import TOO_SURE, brightness_of
+    from autoprompt.tuning.card import NO_HELP, TOO_SURE, brightness_of, paths_of
     from autoprompt.tuning.measuring import CROSS_ENTROPY, DECIDES
 
     lines = []
@@ -56,9 +56,13 @@ def _lines(result: TuningResult, out: str) -> list[str]:
         f"ended by: {trained.reason}",
         f"Peak memory {result.peak_memory / 2**20:,.0f} MiB; "
         f"{result.bytes_to_ship / 2**20:,.2f} MiB to ship",
+        *([f"{NO_HELP}: {trained.reason}."] if not trained.step else []),
         "",
         "Next:",
-        f"  autoprompt predict {out} --data FILE   label new texts",
+        *(
+            f"  autoprompt predict {path} --data FILE   label new texts"
+            for path in paths_of(result.to_dict(), out)
+        ),
         f"  autoprompt compare RUN {out} ...       which way to use?",
     ]
     return lines

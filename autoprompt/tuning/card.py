@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,12 @@ TOO_SURE = (
     "It is surer of itself than it is right (cross-entropy as it is, against that at the "
     "temperature that suits it): go by the order of its probabilities, not by their size"
 )
+NO_HELP = "Tuning did not help, and the weights are those that it began with"
+CLASSES = {  # of transformers, by family
+    "masked": "AutoModelForMaskedLM",
+    "causal": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+}
 METHODS = {
     "full": "all weights",
     "head": "a linear classifier at the mask, over the frozen model",
@@ -63,11 +70,13 @@ def card_of(record: Mapping[str, Any]) -> str:
     lines += [
         "## Training",
         "",
+        *([f"{NO_HELP}: {training['reason']}.", ""] if not training["step"] else []),
         f"- {training['steps']} steps of {record['settings']['batch']} examples, "
         f"{record['seconds']:.0f} s; the weights are {record['weights']}: tempered "
         f"cross-entropy on dev chose",
         f"- ended by: {training['reason']}",
         *_trials(record),
+        *_teacher(training["details"]),
         f"- learning rate {record['settings']['learning_rate']:g}, weight decay "
         f"{record['settings']['weight_decay']:g}, seed {record['settings']['seed']}",
         f"- versions: {', '.join(f'{name} {v}' for name, v in record['versions'].items())}",
@@ -75,7 +84,7 @@ def card_of(record: Mapping[str, Any]) -> str:
         "## Use",
         "",
         "```",
-        "autoprompt predict THIS_DIRECTORY --data texts.csv",
+        *(f"autoprompt predict {path} --data texts.csv" for path in paths_of(record)),
         "```",
         "",
         "```python",
@@ -84,7 +93,7 @@ def card_of(record: Mapping[str, Any]) -> str:
         'ap.Predictor("THIS_DIRECTORY").predict(["..."])',
         "```",
         "",
-        _how_it_loads(method),
+        _how_it_loads(method, base["name"], base["family"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -102,6 +111,25 @@ def _trials(record: Mapping[str, Any]) -> list[str]:
         f"- method, learning rate, steps and batch are the best of {found['count']} trials on dev "
         f"({found['failed']} failed), whose time is in the seconds: the more trials, the brighter "
         f"the side that dev's values are on"
+    ]
+
+
+def _teacher(details: Mapping[str, Any]) -> list[str]:
+    """Of an ensemble: its members, and how good it was before it was distilled."""
+    if "members" not in details:
+        return []
+    what = "tuned prompts" if details["tuned"] else "prompts on the untuned model"
+    members = [
+        f"  - weight {member['weight']:.2f}, tempered cross-entropy {member[DECIDES]:.3f} on dev: "
+        f"`{member['template']}`"
+        for member in details["members"]
+    ]
+    return [
+        f"- distilled from a mixture of {len(members)} {what} on {details['unlabelled']} "
+        f"unlabelled texts (PET); on dev the mixture has cross-entropy "
+        f"{details['cross_entropy']:.3f} and accuracy {details['accuracy']:.3f}, and its weights "
+        f"were fitted there:",
+        *members,
     ]
 
 
@@ -141,9 +169,38 @@ def brightness_of(judged_on: str) -> str:
     return f"{chooser}, so its values are on the bright side"
 
 
-def _how_it_loads(method: str) -> str:
-    if method in ("lora", "soft"):
-        return (
-            "The directory is a `peft` adapter: `PeftModel.from_pretrained(base, THIS_DIRECTORY)`."
+def _how_it_loads(method: str, base: str, family: str) -> str:
+    """Without this package: the model alone, whose logits are no labels yet."""
+    kind = CLASSES[family]
+    if method not in ("lora", "soft"):
+        how = (
+            f"The directory is an ordinary `save_pretrained` one: "
+            f"`{kind}.from_pretrained(THIS_DIRECTORY)`"
         )
-    return "The directory is an ordinary `save_pretrained` one: `from_pretrained(THIS_DIRECTORY)`."
+    else:
+        how = (
+            f"The directory is a `peft` adapter: "
+            f"`PeftModel.from_pretrained({kind}.from_pretrained(BASE), THIS_DIRECTORY)`, where "
+            f"BASE is `{base}`"
+        )
+        if base.startswith("embedded"):  # no name that transformers knows
+            folder = f"models/{base.replace('-', '_')}"
+            how += f", which lies in the package `autoprompt` as `{folder}`"
+    return (
+        f"{how}. Its logits at the mask are no labels yet: label words, and offsets of their "
+        f"scores where there are some, stand in `prompt.json`."
+    )
+
+
+def paths_of(record: Mapping[str, Any], place: str = "THIS_DIRECTORY") -> list[str]:
+    """What to give to `predict`: for each of several tasks its prompt file."""
+    names = [task["name"] for task in record["tasks"]]
+    if len(names) == 1:
+        return [place]
+    return [f"{place}/prompts/{file_of(number, name)}" for number, name in enumerate(names, 1)]
+
+
+def file_of(number: int, name: str) -> str:
+    """The prompt file of one of several tasks."""
+    plain = re.sub(r"\W+", "_", name)[:60]
+    return f"{number}_{plain}.json"

@@ -177,6 +177,8 @@ def recommendation(rows: Sequence[Row]) -> tuple[Row, str]:
         reason += f"; but {chosen.doubt}"
     if _on_different_dev(rows):
         reason += "; but the values rest on different dev splits, so do not rely on this"
+    elif len({row.selection.n for row in rows}) > 1:
+        reason += "; but the values rest on different examples, so do not rely on this"
     if _in_different_metrics(rows):
         reason += "; but the values are of different metrics, so do not rely on this"
     return chosen, reason
@@ -197,7 +199,8 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
     elif len({row.selection.n for row in rows}) > 1:
         found.append(
             "selection values rest on different numbers of examples (n): a search scores prompts "
-            "on train and dev, a tuning on dev alone, one over folds on both"
+            "on train and dev, a tuning on dev alone, one over folds on both; a searched prompt "
+            "has seen train, which is easier for it than dev"
         )
     if any(row.name == EXPERT for row in rows):
         found.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from autoprompt.objective import Scored
 from autoprompt.prompts import ABOVE, BESIDE, Prompt
 from autoprompt.scoring.metrics import Measure
 from autoprompt.tasks.examples import Example, split_digest
-from autoprompt.tuning.card import card_of
+from autoprompt.tuning.card import card_of, file_of
 from autoprompt.tuning.lessons import Assignment
 from autoprompt.tuning.measuring import SAME, is_too_sure, measures_of, scores_of
 from autoprompt.tuning.memory import peak_memory
@@ -180,9 +179,9 @@ def _write_prompts(directory: TunedDirectory, tasks: Sequence[TunedTask]) -> Non
     directory.prompts.mkdir(exist_ok=True)
     for number, task in enumerate(tasks, start=1):
         assert task.prompt.model is not None
-        name = re.sub(r"\W+", "_", task.name)[:60]
         model = replace(task.prompt.model, name=ABOVE)
-        replace(task.prompt, model=model).save(directory.prompts / f"{number}_{name}.json")
+        place = directory.prompts / file_of(number, task.name)
+        replace(task.prompt, model=model).save(place)
 
 
 def _records(measures: dict[str, Measure]) -> dict[str, Any]:

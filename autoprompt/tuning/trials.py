@@ -103,8 +103,7 @@ class Trials:
         with tuning_study(self.place, identity) as study:
             for number in range(self.count):
                 if number not in _finished(study):
-                    say(f"Trial {number + 1} of {self.count}")
-                    self._run(study, number, settings, folder, run)
+                    self._run(study, number, settings, folder, run, say)
                 self._keep_the_best(study, folder, number)
             best = self._best(study)
             if best is None:
@@ -114,10 +113,11 @@ class Trials:
                 )
             number, own = best.user_attrs[NUMBER], range(self.count)
             value = f"tempered cross-entropy {best.value:.4f} on dev"
-            say(f"The best trial is number {number + 1}: {value}")
+            settings = TuningSettings(**best.user_attrs[SETTINGS])
+            say(f"The best trial is number {number + 1}: {value} ({_told(settings)})")
             ended = [trial for trial in study.trials if trial.user_attrs.get(NUMBER) in own]
             return Best(
-                TuningSettings(**best.user_attrs[SETTINGS]),
+                settings,
                 folder / f"trial-{number}",
                 sum(trial.user_attrs.get(SECONDS, 0.0) for trial in ended),
                 sum(FAILURE in trial.user_attrs for trial in ended),
@@ -139,7 +139,7 @@ class Trials:
                 shutil.rmtree(folder / f"trial-{other}", ignore_errors=True)
 
     def _run(
-        self, study: Study, number: int, settings: TuningSettings, folder: Path, run: Run
+        self, study: Study, number: int, settings: TuningSettings, folder: Path, run: Run, say: Say
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -153,6 +153,7 @@ class Trials:
         trial.set_user_attr(NUMBER, number)
         chosen = settings if number == 0 else self._proposal(trial, settings)
         trial.set_user_attr(SETTINGS, chosen.to_dict())
+        say(f"Trial {number + 1} of {self.count}: {_told(chosen)}")
         began = time.monotonic()
         try:
             trained = run(chosen, folder / f"trial-{number}")
@@ -176,6 +177,13 @@ class Trials:
         steps = lengths[trial.suggest_int("steps", 0, len(lengths) - 1)]
         batch = BATCHES[trial.suggest_int("batch", 0, len(BATCHES) - 1)]
         return settings.with_(method=method, learning_rate=rate, steps=steps, batch=batch)
+
+
+def _told(settings: TuningSettings) -> str:
+    return (
+        f"{settings.method}, learning rate {settings.rate:.2g}, at most {settings.steps} steps of "
+        f"{settings.batch}"
+    )
 
 
 def trials_place(directory: TunedDirectory, run: Path | None, storage: str) -> Place:

@@ -66,6 +66,7 @@ def test_an_ensemble_of_the_runs_prompts(
 def test_trials_stand_in_the_runs_storage(run: Path, tune: Callable[..., Ended]) -> None:
     ended = tune("--tune-trials", 2, out="trials")
     assert ended.code == 0, ended.err
+    assert "Trial 1 of 2: full, learning rate 0.003, at most 6 steps of 8" in ended.err
     names = optuna.get_all_study_names(f"sqlite:///{run / 'study.db'}")
     first, second = sorted(names)
     assert first == "autoprompt"
@@ -102,6 +103,7 @@ def test_a_search_on_the_tuned_model(
     config = json.loads((out / "search" / "config.json").read_text())
     assert config["sizes"]["dev"] == 64
     assert "selected on dev alone" in ended.err
+    assert "single train example" not in ended.err
     # The card and the record tell of both prompts, and both are there.
     found = record(out)
     assert found["searched_on"]["prompt"] == best.digest  # type: ignore[index]

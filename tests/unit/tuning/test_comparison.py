@@ -126,6 +126,8 @@ def test_other_dev_splits_are_told() -> None:
     assert "do not rely on this" in recommendation(rows)[1]
     assert "rely" not in recommendation([rows[0], rows[2]])[1]
     assert notes_on([rows[0], rows[2]]) == []
+    of_folds = row("folds", 9, n=200)  # on train and dev, where the others are on dev
+    assert "rest on different examples, so do not" in recommendation([rows[2], of_folds])[1]
 
 
 def test_notes_tell_what_does_not_compare() -> None:

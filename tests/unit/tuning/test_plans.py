@@ -316,6 +316,11 @@ def test_an_ensemble_is_distilled_into_one_model(tuned: Tune, is_tuned: bool) ->
     weights = [member["weight"] for member in details["members"]]
     assert sum(weights) == pytest.approx(1)
     assert all(weight > 0 for weight in weights)
+    card = (result.out / "README.md").read_text()
+    assert "distilled from a mixture of 2 " in card
+    for weight, member in zip(weights, members(), strict=True):
+        assert f"weight {weight:.2f}" in card
+        assert f"`{member.shown}`" in card  # type: ignore[attr-defined]
     assert result.trained.steps == (30 if is_tuned else 10)
     (task,) = result.tasks
     assert task.after[DECIDES].value < task.before[DECIDES].value
@@ -386,6 +391,9 @@ def test_several_tasks_are_learnt_by_one_model(
     tests = (examples(20, seed=7), examples(20, seed=8))
     given = Request((assignment(), other), SETTINGS, tests=tests)
     result = tune(given, fresh, tmp_path / "out")
+    card = (result.out / "README.md").read_text()
+    for name in ("1_tiny.json", "2_the_other_one.json"):
+        assert f"autoprompt predict THIS_DIRECTORY/prompts/{name} " in card
     # Each reads its own test split, and ships a part of the bytes.
     beside = RunDirectory(tmp_path / "run")
     assert [beside.neighbours_test_reads(split_digest(test)) for test in tests] == [1, 1]

@@ -329,6 +329,18 @@ def breaks_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return arrange
 
 
+def test_a_tuning_that_does_not_help_says_so(
+    tuned: Tune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = tuned(learning_rate=5.0)
+    assert result.trained.step == 0
+    print_tuning(result, None, "out", as_json=False)
+    for said in ((result.out / "README.md").read_text(), capsys.readouterr().out):
+        assert "Tuning did not help, and the weights are those that it began with" in said
+    helped = tuned(out="helped")
+    assert "did not help" not in (helped.out / "README.md").read_text()
+
+
 def test_a_prompt_of_another_model_is_refused(
     fresh: Callable[[str], TransformerModel], tmp_path: Path
 ) -> None:
@@ -561,6 +573,7 @@ def test_the_public_function(
         ({"ensemble": 2}, "give some"),
         ({"unlabelled": texts}, "want a use"),
         ({"mlm_weight": 0.1}, "wants unlabelled texts"),
+        ({"stps": 4}, "unknown setting of a tuning 'stps'; did you mean 'steps'"),
         ({"ensemble": 2, "unlabelled": texts}, "run directory"),
     ]:
         with pytest.raises(InputError, match=message):

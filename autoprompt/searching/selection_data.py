@@ -59,8 +59,8 @@ class SelectionData:
         """
         fit_most = FIT_EXAMPLES if most is None else min(FIT_EXAMPLES, max(most // 2, 1))
         fit = _part(task.train, fit_most, seed)
-        dev = task.dev if most is None else task.dev[: max(most - len(fit), most // 2)]
         folds = _folds(fit, seed) if cross_fits else np.zeros(0, dtype=np.int64)
+        dev = task.dev if most is None else task.dev[: max(most - len(folds), most // 2)]
         return cls(task.labels, fit, tuple(dev), folds, most)
 
     @property

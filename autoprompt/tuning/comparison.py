@@ -261,7 +261,10 @@ def _search_rows(place: Path) -> list[Row]:
                 labels=tuple(sorted(prompt.verbalizer.labels)),
                 dev_digest=prompt.splits.get(DEV, ""),
                 weights=prompt.model.weights if prompt.model else "",
-                bright="" if expert else "it is the best of many there",
+                bright=" and ".join(
+                    [_brightness_of(first, tuned)] * bool(needs)
+                    + ["it is the best of many there"] * (not expert)
+                ),
                 doubt="" if expert else DOUBTS.get(verdict["status"], ""),
             )
         )

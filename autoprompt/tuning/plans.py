@@ -59,7 +59,7 @@ def over_seeds(count: int) -> Plan:
             diverged=divergence_of("seed", members),
             details={
                 "plan": f"{count} seeds",
-                "weights": f"the mean over {count} seeds"
+                "weights": f"the mean over {_good(members)} seeds"
                 if averaged
                 else f"those of step {best.step}, of the best of {count} seeds",
                 "averaged": averaged,
@@ -96,9 +96,11 @@ def over_folds(count: int) -> Plan:
             course.put(settings, start)
             course.say(f"Fold {number + 1} of {count}")
             own = course.with_examples([cut[number] for cut in cuts])
-            untuned.append(own.scores())
+            at_the_start = own.scores()
             members.append(own.attempt(of_member(settings, number), folder / f"fold-{number}"))
-            scored.append(own.scores())
+            if not members[-1].failed:  # else the mean has learnt its examples from the others
+                untuned.append(at_the_start)
+                scored.append(own.scores())
         mean = _mean_of(members)
         course.put(settings, mean)
         everything = [replace(one, dev=(*one.learnt, *one.dev)) for one in course.assignments]
@@ -120,7 +122,7 @@ def over_folds(count: int) -> Plan:
             held_out_before=_by_task(untuned),
             details={
                 "plan": f"{count} folds",
-                "weights": f"the mean over {count} folds"
+                "weights": f"the mean over {_good(members)} folds"
                 + (", which is worse than they are" if of_mean > after else ""),
                 f"{DECIDES}_of_the_mean": of_mean,
                 "steps_of_each": [member.step for member in members],
@@ -182,6 +184,12 @@ def _mean_of(members: Sequence[Trained]) -> dict[str, torch.Tensor]:
             f"{members[0].diverged}; lower the learning rate, with another --out"
         )
     return {name: torch.stack([values[name] for values in good]).mean(0) for name in good[0]}
+
+
+def _good(members: Sequence[Trained]) -> str:
+    """How many of several trainings are in their mean, for people."""
+    good = sum(not member.failed for member in members)
+    return str(good) if good == len(members) else f"{good} of {len(members)}"
 
 
 def _by_task(scored: Sequence[Sequence[Scored]]) -> tuple[Scored, ...]:

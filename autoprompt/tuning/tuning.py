@@ -239,7 +239,8 @@ def _tracking_in(directory: TunedDirectory, report_to: Sequence[str]) -> Iterato
     }
     added = {}
     if report_to:
-        place.mkdir(parents=True, exist_ok=True)
+        if is_main():  # another one would make it before the first has looked what is there
+            place.mkdir(parents=True, exist_ok=True)
         added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
     if "wandb" in report_to and (loaded := sys.modules.get("wandb")):

@@ -28,6 +28,8 @@ def test_train_does_not_select_for_a_model_that_was_fitted_to_it() -> None:
     data = SelectionData.of(task(32, 32), seed=0, cross_fits=False)
     assert data.examples == data.dev
     assert data.fit_count == data.judges_from(label_fitted=True) == 0
+    most = SelectionData.of(task(800, 200), seed=0, most=300, cross_fits=False)
+    assert len(most.examples) == 200  # the limit is for what selects
     assert len(data.fit) == 32  # label words are fitted on it all the same
 
 

@@ -170,6 +170,12 @@ def test_a_training_that_diverges_at_once_leaves_the_others(
     each, mean = details[f"{DECIDES}_of_each"], details[f"{DECIDES}_of_the_mean"]
     assert min(each[0], each[2]) < each[1]  # the second one is as it began
     assert mean < each[1]
+    said = (tmp_path / "out" / "README.md").read_text()
+    if kind == "fold":  # what the failed one held out, the others have learnt
+        assert "the mean over 2 of 3 folds" in said
+        task = json.loads((tmp_path / "out" / "tuning.json").read_text())["tasks"][0]
+        assert task["after"]["accuracy"]["n"] == task["before"]["accuracy"]["n"] < 128
+        assert task["after"][DECIDES]["value"] < each[1]
 
 
 def test_when_all_trainings_diverge_at_once_there_is_no_model(

@@ -243,6 +243,9 @@ def _search_rows(place: Path) -> list[Row]:
         needs = _tuned_model_of(prompt)
         tuned = _record(needs) if needs else {}
         first = (tuned.get("tasks") or [{}])[0]
+        bright = [_brightness_of(first, tuned)] if needs else []
+        if not expert:
+            bright.append("it is the best of many there")
         sizes_of_search = sizes.get("train", 0) + sizes.get("dev", 0)
         rows.append(
             Row(
@@ -261,10 +264,7 @@ def _search_rows(place: Path) -> list[Row]:
                 labels=tuple(sorted(prompt.verbalizer.labels)),
                 dev_digest=prompt.splits.get(DEV, ""),
                 weights=prompt.model.weights if prompt.model else "",
-                bright=" and ".join(
-                    [_brightness_of(first, tuned)] * bool(needs)
-                    + ["it is the best of many there"] * (not expert)
-                ),
+                bright=" and ".join(bright),
                 doubt="" if expert else DOUBTS.get(verdict["status"], ""),
             )
         )
